@@ -1,0 +1,105 @@
+"""What a set is once it is in memory: images, labels, splits, and where they came from."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from vaenb.errors import VaenbError
+
+PARTS = ("train", "valid", "test")
+KEYS = tuple(f"{part}_{kind}" for part in PARTS for kind in "xy")
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A named set: images uint8 [N, C, H, W], labels int64 [N] or None.
+
+    ``valid_x`` is None where the set has no validation part. ``note`` says what is special
+    (partial, own split, crop) and goes into every record; ``complete`` is true only if every
+    image of the original is there. ``canonical`` holds the original's counts.
+    Raises VaenbError when the arrays do not fit together.
+    """
+
+    name: str
+    train_x: np.ndarray = field(repr=False)
+    train_y: np.ndarray | None = field(repr=False)
+    valid_x: np.ndarray | None = field(repr=False)
+    valid_y: np.ndarray | None = field(repr=False)
+    test_x: np.ndarray = field(repr=False)
+    test_y: np.ndarray | None = field(repr=False)
+    note: str
+    complete: bool
+    licence: str
+
+    def __post_init__(self):
+        shape = None
+        for part in PARTS:
+            x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+            if x is None:
+                if part != "valid" or y is not None:
+                    raise VaenbError(f"the set {self.name} has no images in its {part} part")
+                continue
+            if x.dtype != np.uint8 or x.ndim != 4 or len(x) == 0 or x.shape[1] not in (1, 3):
+                raise VaenbError(f"{part}_x of the set {self.name} is {x.dtype} {list(x.shape)}, "
+                                 f"and uint8 [N, 1 or 3, H, W] is needed")
+            if shape not in (None, x.shape[1:]):
+                raise VaenbError(f"{part}_x of the set {self.name} holds images of "
+                                 f"{list(x.shape[1:])} and train_x of {list(shape)}")
+            shape = x.shape[1:]
+            if y is not None and (y.shape != x.shape[:1] or y.dtype != np.int64):
+                raise VaenbError(f"{part}_y of the set {self.name} is {y.dtype} {list(y.shape)}, "
+                                 f"and int64 [{len(x)}] is needed, one label an image")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all arrays (name, type, shape, bytes) in the order of KEYS: hex digits."""
+        total = hashlib.sha256()
+        for key in KEYS:
+            a = getattr(self, key)
+            if a is not None:
+                total.update(f"{key} {a.dtype.str} {list(a.shape)};".encode())
+                total.update(raw_bytes(a))
+        return total.hexdigest()
+
+    def describe(self) -> dict:
+        """What a record says of its data: name, sha256, note, complete, size [C, H, W], counts."""
+        return {"name": self.name, "sha256": self.sha256, "note": self.note,
+                "complete": self.complete, "size": list(self.train_x.shape[1:]),
+                "train": len(self.train_x), "test": len(self.test_x)}
+
+
+def raw_bytes(a: np.ndarray) -> np.ndarray:
+    """The bytes of an array in C order, uint8 [n], without a copy where that is possible."""
+    return np.ascontiguousarray(a).reshape(-1).view(np.uint8)
+
+
+def unit(x) -> torch.Tensor:
+    """uint8 images (array or tensor, any shape) as float32 in [0, 1]: x / 255.
+
+    Raises VaenbError for another type, since dividing twice goes unnoticed.
+    """
+    x = torch.as_tensor(x)
+    if x.dtype != torch.uint8:
+        raise VaenbError(f"unit() takes uint8 images and got {str(x.dtype)[6:]}: "
+                         f"they may have been divided by 255 already")
+    return x.to(torch.float32).div_(255)
+
+
+def resize(x: np.ndarray, size: int, chunk: int = 1024) -> np.ndarray:
+    """uint8 images [N, C, H, W] as uint8 [N, C, size, size]: bilinear with antialiasing.
+
+    In float64, ties rounded up: the exact values are fractions with small denominators, so
+    the result is the same on every machine and the hash of a resized set can be compared.
+    Worked in chunks of images to bound memory.
+    """
+    if x.shape[2:] == (size, size):
+        return x
+    out = np.empty((*x.shape[:2], size, size), np.uint8)
+    for i in range(0, len(x), chunk):
+        part = torch.from_numpy(np.ascontiguousarray(x[i:i + chunk])).to(torch.float64)
+        part = torch.nn.functional.interpolate(part, (size, size), mode="bilinear", antialias=True)
+        out[i:i + chunk] = part.add_(0.5 + 1e-7).floor_().clamp_(0, 255).to(torch.uint8).numpy()
+    return out

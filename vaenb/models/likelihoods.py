@@ -1,0 +1,407 @@
+"""Decoding distributions p(x | z): how many nats a reconstruction leaves unsaid.
+
+A decoder network puts out raw numbers ``out`` [B, k * C, H, W] and does not know what they mean;
+one of these modules reads them. All share one interface:
+
+- ``channels(c)``: how many channels ``out`` needs for images of ``c`` channels;
+- ``log_prob(out, x)``: nats for images ``x`` [B, C, H, W] in [0, 1], summed over dimensions: [B];
+- ``mean(out)``, ``sample(out, rng)``: images [B, C, H, W] in [0, 1] (samples of densities may
+  leave the interval);
+- ``discrete``: log_prob is a mass over the 256 grey values (else a density on [0, 1]; the two
+  differ by about D log 255 nats and are not comparable as they stand);
+- ``proper``: log_prob is a likelihood (False: a score that must not be printed as one).
+
+Numbers in brackets are equations of Rybkin, Daniilidis & Levine, *Simple and Effective VAE Training
+with Calibrated Decoders*. Everything is summed over dimensions, never averaged (their section 3.1).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vaenb.errors import VaenbError
+from vaenb.models.latents import LOG_2PI
+
+MIN_LOG_SIGMA = -6.0  # section 3.1: sigma stays above half a grey level
+
+
+def soft_clip(log_sigma: torch.Tensor, low: float = MIN_LOG_SIGMA) -> torch.Tensor:
+    """A smooth lower bound: ``low + softplus(log_sigma - low)`` (section 3.1)."""
+    return low + F.softplus(log_sigma - low)
+
+
+def grey_levels(x: torch.Tensor) -> torch.Tensor:
+    """Images in [0, 1] as their 256 grey values, int64."""
+    return (x * 255).round().long()
+
+
+def _squared_error(mean, x):
+    return (x - mean).square().flatten(1).sum(1)
+
+
+def _gaussian(mean, x, log_sigma):
+    """Log density [B] under N(mean, exp(2 log_sigma)), one log sigma for all or one an image."""
+    dims = x[0].numel()
+    error = _squared_error(mean, x)
+    return -0.5 * error * (-2 * log_sigma).exp() - dims * (log_sigma + 0.5 * LOG_2PI)
+
+
+class _Pixelwise(nn.Module):
+    """What the decoders with one output a value share: the mean is the sigmoid of the output."""
+
+    discrete, proper = False, True
+
+    def channels(self, c: int) -> int:
+        return c
+
+    def mean(self, out):
+        return out.sigmoid()
+
+    @property
+    def variance(self):
+        """sigma^2, for those with one log sigma (AttributeError for the others)."""
+        return (2 * self.log_sigma).exp()
+
+
+class Bernoulli(_Pixelwise):
+    """Cross-entropy per value; grey values count as probabilities.
+
+    A likelihood only on binary images; on grey ones a score (``proper`` is False).
+    """
+
+    discrete, proper = True, False
+
+    def log_prob(self, out, x):
+        return (x * out - F.softplus(out)).flatten(1).sum(1)
+
+    def sample(self, out, rng):
+        return rng.bernoulli(out.sigmoid())
+
+
+class ConstantGaussian(_Pixelwise):
+    """Gaussian of fixed variance (Eq. 4): sigma^2 = beta / 2.
+
+    With it, SSE + beta KL has the same optimum as distortion + rate in nats; the objective printed
+    as Eq. 4 (SSE / 2 + beta KL) has it at sigma^2 = beta. Table 1 follows the first reading.
+    """
+
+    def __init__(self, beta: float):
+        super().__init__()
+        if not beta > 0:
+            raise VaenbError(f"beta is {beta} and must be above 0: it is twice the decoder's variance")
+        self.register_buffer("log_sigma", torch.tensor(0.5 * math.log(beta / 2)))
+
+    def log_prob(self, out, x):
+        return _gaussian(out.sigmoid(), x, self.log_sigma)
+
+    def sample(self, out, rng):
+        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
+
+
+class UnitGaussian(ConstantGaussian):
+    """Gaussian of variance 1, the "Gaussian VAE" of the tables (section 3.1)."""
+
+    def __init__(self):
+        super().__init__(beta=2.0)
+
+
+class SharedGaussian(_Pixelwise):
+    """Gaussian of one learned variance for all values (Eq. 2 and 3): the shared sigma-VAE.
+
+    ``rate`` multiplies the learning rate of log sigma under Adam, by learning log sigma / rate.
+    """
+
+    def __init__(self, rate: float = 1.0):
+        super().__init__()
+        self.rate = rate
+        self.scaled_log_sigma = nn.Parameter(torch.zeros(()))
+
+    @property
+    def log_sigma(self):
+        return self.rate * self.scaled_log_sigma
+
+    def log_prob(self, out, x):
+        return _gaussian(out.sigmoid(), x, self.log_sigma)
+
+    def sample(self, out, rng):
+        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
+
+
+class OptimalGaussian(_Pixelwise):
+    """Gaussian whose variance is the mean squared error (Eq. 5): the optimal sigma-VAE.
+
+    In training the variance of a batch is its own error; in evaluation it is the running average
+    of the training batches (weight 0.01 a batch, corrected for its start). The gradient is the same
+    with and without a stop through sigma*, since sigma* is a stationary point.
+    """
+
+    decay = 0.99
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("average", torch.zeros(()))
+        self.register_buffer("weight", torch.zeros(()))
+
+    @property
+    def log_sigma(self):
+        """Log of the running average's root, for evaluation; 0 before the first training step."""
+        seen = self.weight > 0
+        variance = torch.where(seen, self.average / torch.where(seen, self.weight, 1.0), 1.0)
+        return 0.5 * variance.log()
+
+    def log_prob(self, out, x):
+        mean = out.sigmoid()
+        if not self.training:
+            return _gaussian(mean, x, self.log_sigma)
+        variance = (x - mean).square().mean()
+        with torch.no_grad():
+            self.average.mul_(self.decay).add_((1 - self.decay) * variance)
+            self.weight.mul_(self.decay).add_(1 - self.decay)
+        return _gaussian(mean, x, 0.5 * variance.log())
+
+    def sample(self, out, rng):
+        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
+
+
+class PerImageGaussian(_Pixelwise):
+    """Gaussian whose variance is each image's own mean squared error (section 4, "per-image").
+
+    The variance needs the image itself, so this is no likelihood: ``proper`` is False.
+    """
+
+    proper = False
+
+    def log_prob(self, out, x):
+        mean = out.sigmoid()
+        variance = (x - mean).square().flatten(1).mean(1)
+        return _gaussian(mean, x, 0.5 * variance.log())
+
+    def sample(self, out, rng):
+        raise VaenbError("a per-image sigma is not known before the image: take the decoder's mean instead")
+
+
+class PerPixelGaussian(nn.Module):
+    """Gaussian with a variance for each value from the network (Eq. 1), softly clipped.
+
+    ``clip=False`` leaves log sigma unbounded below (claim C10: it may diverge).
+    """
+
+    discrete, proper = False, True
+
+    def __init__(self, clip: bool = True):
+        super().__init__()
+        self.clip = clip
+
+    def channels(self, c):
+        return 2 * c
+
+    def mean(self, out):
+        return out.chunk(2, 1)[0].sigmoid()
+
+    def log_sigma(self, out):
+        raw = out.chunk(2, 1)[1]
+        return soft_clip(raw) if self.clip else raw
+
+    def log_prob(self, out, x):
+        log_sigma = self.log_sigma(out)
+        u = (x - self.mean(out)) * (-log_sigma).exp()
+        return -(0.5 * u.square() + log_sigma + 0.5 * LOG_2PI).flatten(1).sum(1)
+
+    def sample(self, out, rng):
+        mean = self.mean(out)
+        return mean + self.log_sigma(out).exp() * rng.normal_like(mean)
+
+
+class StudentT(_Pixelwise):
+    """Student-t with one learned scale and one learned number of degrees of freedom.
+
+    The paper gives neither; shared scalars are its own remedy for the Gaussian (section 3.1).
+    The degrees of freedom are 2 + exp(.), so that the variance exists, and start at 5.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_extra = nn.Parameter(torch.tensor(math.log(3.0)))
+
+    @property
+    def degrees(self):
+        return 2 + self.log_extra.exp()
+
+    def log_prob(self, out, x):
+        nu, dims = self.degrees, x[0].numel()
+        u = (x - out.sigmoid()) * (-self.log_scale).exp()
+        constant = (
+            torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * (nu * math.pi).log() - self.log_scale
+        )
+        return dims * constant - (nu + 1) / 2 * (u.square() / nu).log1p().flatten(1).sum(1)
+
+    def sample(self, out, rng):
+        nu = self.degrees  # Bailey (1994): a polar form of Student's t from two uniforms
+        radius = (nu * (rng.uniform(*out.shape) ** (-2 / nu) - 1)).sqrt()
+        angle = 2 * math.pi * rng.uniform(*out.shape)
+        return out.sigmoid() + self.log_scale.exp() * radius * angle.cos()
+
+
+class Categorical(nn.Module):
+    """A free distribution over the 256 grey values of each pixel and channel (section 3.2)."""
+
+    discrete, proper = True, True
+
+    def channels(self, c):
+        return 256 * c
+
+    def _logits(self, out):
+        return out.unflatten(1, (-1, 256))  # [B, C, 256, H, W]
+
+    def log_prob(self, out, x):
+        logits = self._logits(out)
+        chosen = logits.gather(2, grey_levels(x).unsqueeze(2)).squeeze(2)
+        return (chosen - logits.logsumexp(2)).flatten(1).sum(1)
+
+    def mean(self, out):
+        levels = torch.arange(256, device=out.device, dtype=out.dtype) / 255
+        return torch.einsum("bclhw,l->bchw", self._logits(out).softmax(2), levels)
+
+    def sample(self, out, rng):
+        cumulative = self._logits(out).softmax(2).cumsum(2)
+        u = rng.uniform(*cumulative[:, :, 0].shape, dtype=out.dtype).unsqueeze(2)
+        return (cumulative < u).sum(2).clamp(max=255).to(out.dtype) / 255
+
+
+class BitwiseCategorical(nn.Module):
+    """Eight independent bits for each pixel and channel (appendix C); bit 0 is the lowest."""
+
+    discrete, proper = True, True
+
+    def channels(self, c):
+        return 8 * c
+
+    def _logits(self, out):
+        return out.unflatten(1, (-1, 8))  # [B, C, 8, H, W]
+
+    def _weights(self, out):
+        return 2 ** torch.arange(8, device=out.device).view(8, 1, 1)
+
+    def log_prob(self, out, x):
+        logits = self._logits(out)
+        bits = (grey_levels(x).unsqueeze(2) & self._weights(out)).ne(0).to(out.dtype)
+        return (bits * logits - F.softplus(logits)).flatten(1).sum(1)
+
+    def mean(self, out):
+        return (self._logits(out).sigmoid() * self._weights(out)).sum(2) / 255
+
+    def sample(self, out, rng):
+        return (rng.bernoulli(self._logits(out).sigmoid()) * self._weights(out)).sum(2) / 255
+
+
+def _edges(x):
+    """The bin of each grey value: half a level to each side, and which bins are the end ones."""
+    level = grey_levels(x)
+    return (level - 0.5) / 255, (level + 0.5) / 255, level == 0, level == 255
+
+
+def _log_logistic_mass(x, mean, log_scale):
+    """Log mass of the bins of ``x`` under a logistic; the end bins reach to infinity.
+
+    Exact: S(b) - S(a) = S(b) S(-a) (1 - exp(a - b)) for the logistic function S.
+    """
+    low, high, first, last = _edges(x)
+    a, b = ((edge - mean) * (-log_scale).exp() for edge in (low, high))
+    upper = F.logsigmoid(b).masked_fill(last, 0.0)
+    lower = F.logsigmoid(-a).masked_fill(first, 0.0)
+    width = (-log_scale).exp() / 255
+    inner = torch.log(-torch.expm1(-width)).expand_as(a).masked_fill(first | last, 0.0)
+    return upper + lower + inner
+
+
+class LogisticMixture(nn.Module):
+    """A mixture of ten discretised logistics for each pixel and channel (appendix C).
+
+    PixelCNN++ (Salimans et al. 2017) without any coupling of the channels: weights, means and
+    scales are each channel's own. The paper does not give the number of components.
+    """
+
+    discrete, proper = True, True
+    components = 10
+
+    def channels(self, c):
+        return 3 * self.components * c
+
+    def _split(self, out):
+        weights, mean, log_scale = out.unflatten(1, (3, -1, self.components)).unbind(1)
+        return weights.log_softmax(2), mean.sigmoid(), soft_clip(log_scale)  # [B, C, 10, H, W]
+
+    def log_prob(self, out, x):
+        log_weight, mean, log_scale = self._split(out)
+        mass = _log_logistic_mass(x.unsqueeze(2), mean, log_scale)
+        return (log_weight + mass).logsumexp(2).flatten(1).sum(1)
+
+    def mean(self, out):
+        log_weight, mean, _ = self._split(out)
+        return (log_weight.exp() * mean).sum(2)
+
+    def sample(self, out, rng):
+        log_weight, mean, log_scale = self._split(out)
+        cumulative = log_weight.exp().cumsum(2)
+        u = rng.uniform(*cumulative[:, :, :1].shape, dtype=out.dtype)
+        chosen = (cumulative < u).sum(2, keepdim=True).clamp(max=self.components - 1)
+        mean, log_scale = (v.gather(2, chosen).squeeze(2) for v in (mean, log_scale))
+        u = rng.uniform(*mean.shape, dtype=out.dtype)
+        return _to_grey(mean + log_scale.exp() * (u.log() - (-u).log1p()))
+
+
+def _to_grey(x):
+    return (x * 255).round().clamp(0, 255) / 255
+
+
+class DiscretisedLogistic(_Pixelwise):
+    """A logistic with one learned scale, summed over the bins of the grey values (Table 5)."""
+
+    discrete = True
+
+    def __init__(self):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def log_prob(self, out, x):
+        return _log_logistic_mass(x, out.sigmoid(), self.log_scale).flatten(1).sum(1)
+
+    def sample(self, out, rng):
+        u = rng.uniform(*out.shape, dtype=out.dtype)
+        return _to_grey(out.sigmoid() + self.log_scale.exp() * (u.log() - (-u).log1p()))
+
+
+def discretised_gaussian(mean, x, log_sigma):
+    """Log mass [B] of grey values under N(mean, sigma^2) with 256 bins, the end ones to infinity.
+
+    Worked on the side of the mean where both tails are small, so that no bin far away is lost.
+    """
+    low, high, first, last = _edges(x)
+    a, b = ((edge - mean) * (-log_sigma).exp() for edge in (low, high))
+    right = (a + b) > 0
+    a, b = torch.where(right, -b, a), torch.where(right, -a, b)  # now a < b and a + b <= 0
+    first, last = torch.where(right, last, first), torch.where(right, first, last)
+    upper = torch.special.log_ndtr(b)
+    gap = (torch.special.log_ndtr(a) - upper).clamp(max=-1e-6)
+    inner = upper + torch.log(-torch.expm1(gap))
+    edge = torch.special.log_ndtr(-a)  # the far end bin, when the mean lies beyond the interval
+    return torch.where(first, upper, torch.where(last, edge, inner)).flatten(1).sum(1)
+
+
+class DiscretisedGaussian(_Pixelwise):
+    """A Gaussian with one learned sigma, summed over the bins of the grey values (Table 5)."""
+
+    discrete = True
+
+    def __init__(self):
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.zeros(()))
+
+    def log_prob(self, out, x):
+        return discretised_gaussian(out.sigmoid(), x, self.log_sigma)
+
+    def sample(self, out, rng):
+        return _to_grey(out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out))

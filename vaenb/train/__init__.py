@@ -1,0 +1,6 @@
+"""Training: `fit` for one setting or a sweep, its random numbers and its checkpoints."""
+
+from vaenb.train.loop import OutOfTime, Runs, device, fit
+from vaenb.train.rng import Rng, key
+
+__all__ = ["OutOfTime", "Rng", "Runs", "device", "fit", "key"]

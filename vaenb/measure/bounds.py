@@ -1,0 +1,89 @@
+"""How many nats an image costs: the single-sample and the importance-weighted bound.
+
+All are in nats per image, summed over dimensions: for ``discrete`` likelihoods of a mass over 256
+values, for the others of a density on [0, 1]. Where the likelihood is not ``proper`` they bound
+nothing. Noise belongs to the image's place in the set, so chunk sizes change no value.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from vaenb.measure.chunks import RowRng, at_least_one, batches, evaluating, rows_at_once
+from vaenb.models import Gaussian, standard_normal_log_prob
+
+
+class Spent(NamedTuple):
+    """Nats of each image: ``distortion`` [N] and ``rates`` [N, L], one column a layer of codes."""
+
+    distortion: torch.Tensor
+    rates: torch.Tensor
+
+    @property
+    def rate(self) -> torch.Tensor:
+        """All layers together: [N]."""
+        return self.rates.sum(1)
+
+    @property
+    def neg_elbo(self) -> torch.Tensor:
+        """Distortion + rate, an upper bound on -log p(x) in expectation: [N]."""
+        return self.distortion + self.rate
+
+
+def nats(model, x, seed: int = 0, draws: int = 1, chunk: int | None = None) -> Spent:
+    """Distortion and rate of images ``x`` [N, C, H, W] (uint8, or float in [0, 1]), on the CPU.
+
+    Estimator: distortion -log p(x|z) averaged over ``draws`` codes z ~ q(z|x), rate as the model
+    gives it (closed form for one Gaussian layer). Unbiased for the ELBO, whose mean lies above
+    -log p(x) by KL(q(z|x) || p(z|x)) (Kingma & Welling 2014, Eq. 3).
+    """
+    at_least_one(draws=draws)
+    spent = []
+    with evaluating(model):
+        for start, images in batches(model, x, rows_at_once(model, chunk)):
+            rng = RowRng(seed, start, len(images), device=images.device)
+            each = [model(images, rng) for _ in range(draws)]
+            distortion = sum(e.distortion for e in each) / draws
+            spent.append((distortion, sum(torch.stack(e.rates, 1) for e in each) / draws))
+    return Spent(*(torch.cat(parts).cpu() for parts in zip(*spent, strict=True)))
+
+
+def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = None):
+    """Importance-weighted bound on -log p(x) for images ``x`` (uint8, or float in [0, 1]): [N].
+
+    Estimator: -log of the mean over ``samples`` codes z ~ q(z|x) of p(x|z) p(z) / q(z|x) (Burda,
+    Grosse & Salakhutdinov 2016, Eq. 8). It lies above -log p(x) in expectation, never rises with
+    more samples in expectation, and is exact for one sample if q is the true posterior. At most
+    ``max_rows`` codes are decoded at once, of several images or of a part of one image's samples.
+    """
+    at_least_one(samples=samples)
+    found = []
+    with evaluating(model):
+        rows = rows_at_once(model, max_rows)
+        for start, images in batches(model, x, max(1, rows // samples)):
+            q = model.posterior(images)
+            count, latents = q.mean.shape
+            rng = RowRng(seed, start, count, device=images.device)
+            noise = rng.normal(count, samples, latents, dtype=q.mean.dtype)
+            total = torch.full_like(q.mean[:, 0], -math.inf)
+            for u in noise.split(rows, 1):
+                total = torch.logaddexp(total, _log_weights(model, images, q, u).logsumexp(1))
+            found.append((math.log(samples) - total).cpu())
+    return torch.cat(found)
+
+
+def _log_weights(model, images, q, u):
+    """log p(x|z) p(z) / q(z|x) for z = mean + std u, u [B, S, Z]: [B, S]."""
+    z = q.mean[:, None] + q.log_std.exp()[:, None] * u
+    log_q = standard_normal_log_prob(u) - q.log_std.sum(-1, keepdim=True)
+    repeated = images.repeat_interleave(u.shape[1], 0)
+    log_joint = model.likelihood.log_prob(model.decode(z.flatten(0, 1)), repeated)
+    return log_joint.view(u.shape[:2]) + standard_normal_log_prob(z) - log_q
+
+
+def posteriors(model, x, chunk: int = 512) -> Gaussian:
+    """q(z|x) of all images ``x`` [N, C, H, W]: means and log standard deviations [N, Z], CPU."""
+    with evaluating(model):
+        found = [model.posterior(images) for _, images in batches(model, x, chunk)]
+    return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))

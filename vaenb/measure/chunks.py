@@ -1,0 +1,68 @@
+"""What the estimators share: evaluation mode, chunks, and noise that belongs to an image."""
+
+from contextlib import contextmanager
+
+import torch
+
+from vaenb.data import unit
+from vaenb.errors import VaenbError
+from vaenb.train import Rng, key
+
+
+class RowRng(Rng):
+    """Random numbers for images ``start`` ... ``start + count - 1`` of a set, one key an image.
+
+    The first axis of every draw is the images'. What an image gets depends on the seed and its
+    place in the set alone, so no estimate depends on how the set was cut into chunks; a longer
+    draw [count, S, Z] begins with the values of a shorter one.
+    """
+
+    def __init__(self, seed: int, start: int, count: int, purpose="evaluation", device="cpu"):
+        rows = torch.arange(start, start + count, device=device)
+        super().__init__(key(seed, purpose, rows, device))
+
+    def bits(self, *shape: int) -> torch.Tensor:
+        self.calls += 1
+        return torch.vmap(lambda k: Rng(k).bits(*shape[1:]))(self.key + (self.calls - 1))
+
+
+def at_least_one(**counts: int):
+    """Raises VaenbError for a count below 1, and names it."""
+    for name, count in counts.items():
+        if count < 1:
+            raise VaenbError(f"{name}={count} is too few to measure anything: give at least 1")
+
+
+@contextmanager
+def evaluating(model):
+    """No gradients and evaluation mode inside; every module's own mode is restored after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def batches(model, x, chunk: int):
+    """Pairs (start, images) of ``x`` [N, C, H, W], uint8 or float in [0, 1], fit for ``model``."""
+    at_least_one(images=len(x), chunk=chunk)
+    like = next(model.parameters())
+    for start in range(0, len(x), chunk):
+        part = torch.as_tensor(x[start : start + chunk]).to(like.device)
+        yield start, (part if part.is_floating_point() else unit(part)).to(like.dtype)
+
+
+def rows_at_once(model, rows: int | None) -> int:
+    """``rows``; for None how many codes to decode at once: 200 on a CPU and 8192 on a GPU, fewer
+    where the decoder's raw output is large (at most 128 MiB and 4 GiB of float32).
+    """
+    if rows is not None:
+        at_least_one(rows=rows)
+        return rows
+    like = next(model.parameters())
+    most, numbers = (8192, 2**30) if like.is_cuda else (200, 2**25)
+    out = model.decode(torch.zeros(1, model.latents, device=like.device, dtype=like.dtype))
+    return min(most, max(1, numbers // out.numel()))

@@ -1,0 +1,109 @@
+"""Where the rate goes: what codes say about images, and what they waste on missing the prior.
+
+E_x KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || p(z)) with the aggregate posterior q(z), the average
+of q(z|x) over the set (Hoffman & Johnson 2016; section 5.2 of Rybkin et al.). All in nats.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from vaenb.errors import VaenbError
+from vaenb.measure.chunks import at_least_one
+from vaenb.models import Gaussian
+from vaenb.train import Rng
+
+PAIRS = 2**20  # densities held at once: 8 MiB
+
+
+class Information(NamedTuple):
+    """In nats: rate = mi + marginal_kl, mi <= ceiling, mi_batch <= batch_ceiling."""
+
+    rate: float
+    mi: float
+    marginal_kl: float
+    mi_error: float  # standard error over images of mi, and so of marginal_kl
+    ceiling: float  # log N
+    mi_batch: float  # with mixtures over minibatches
+    batch: int
+    batch_ceiling: float  # log of batch
+
+
+def information(
+    mean, log_std, *, draws: int = 1, points: int | None = None, batch: int = 128, seed: int = 0
+) -> Information:
+    """I(x; z) and KL(q(z) || N(0, I)) for the posteriors N(mean, exp(2 log_std)), both [N, Z].
+
+    Estimator: the mean of log q(z|x) - log q(z) over ``draws`` codes z ~ q(z|x) of each image (or
+    of ``points`` images taken at random), where q(z) is the mixture of all N posteriors, the
+    code's own among them (Rosca, Lakshminarayanan & Mohamed 2018). The rate is in closed form and
+    the marginal KL is the rest, so the identity holds exactly and both carry the same error,
+    ``mi_error``; noise may take the marginal KL a little below 0.
+
+    Bias and ceiling: unbiased for these N images (each equally likely); as an estimate for the
+    images' population it is too low on average, and never above log N. ``mi_batch`` puts only a
+    random batch of ``batch`` images into the mixture, as is often done: lower again, and never
+    above log ``batch`` (a set smaller than a batch is one batch; images left over are dropped).
+
+    In float64 on the device of ``mean``; a density is off by about 1e-16 (|z| / std)^2. Takes
+    N x points x draws x 7 ns on one core (20 codes). Raises VaenbError for shapes that differ
+    and values that are not finite.
+    """
+    if mean.ndim != 2 or mean.shape != log_std.shape or len(mean) == 0:
+        shapes = f"{tuple(mean.shape)} and {tuple(log_std.shape)}"
+        raise VaenbError(f"means and log deviations must be [images, codes] both, got {shapes}")
+    if not (mean.isfinite().all() and log_std.isfinite().all()):
+        raise VaenbError("some posteriors are not finite: the model has diverged")
+    at_least_one(draws=draws, batch=batch, points=len(mean) if points is None else points)
+    mean, log_std, count = mean.detach().double(), log_std.detach().double(), len(mean)
+    rate = Gaussian(mean, log_std).rate().mean()
+    mean = mean - mean.mean(0)  # changes no difference of densities, and keeps the numbers small
+    precision = (-2 * log_std).exp()
+    table = torch.cat([-0.5 * precision, mean * precision], 1)
+    constant = (-0.5 * mean.square() * precision - log_std).sum(1)
+
+    batch = min(batch, count)
+    rng = Rng.of(seed, "evaluation", device=mean.device)
+    order = rng.uniform(count, dtype=torch.float64).argsort()
+    chosen = order[:points]
+    groups = order[: count - count % batch].split(batch)
+    within = torch.arange(batch, device=mean.device)
+    found, found_batch = torch.zeros_like(mean[chosen, 0]), 0.0
+    for _ in range(draws):
+        u = rng.normal(*mean.shape, dtype=torch.float64)
+        z = mean + log_std.exp() * u
+        own = -(0.5 * u.square() + log_std).sum(1)
+        parts = chosen.split(max(1, PAIRS // count))
+        mixture = [_log_mixture(z[rows], own[rows], rows, table, constant) for rows in parts]
+        found += (own[chosen] - torch.cat(mixture)) / draws
+        for rows in groups:
+            mixture = _log_mixture(z[rows], own[rows], within, table[rows], constant[rows])
+            found_batch += (own[rows] - mixture).mean() / (draws * len(groups))
+    mi, error = found.mean(), found.std(unbiased=False) / max(len(found) - 1, 1) ** 0.5
+    whole = (float(v) for v in (rate, mi, rate - mi, error))
+    return Information(*whole, math.log(count), float(found_batch), batch, math.log(batch))
+
+
+def _log_mixture(z, own, place, table, constant):
+    """log of the mean density of ``z`` [b, Z] under N posteriors, less Z/2 log 2 pi: [b].
+
+    One matrix product; the density under a code's own posterior, which stands at ``place`` and
+    weighs most, is put in exactly (``own``).
+    """
+    scores = torch.addmm(constant, torch.cat([z.square(), z], 1), table.T)
+    scores[torch.arange(len(z), device=z.device), place] = own
+    top = scores.amax(1, keepdim=True)
+    return scores.sub_(top).exp_().sum(1).log() + top[:, 0] - math.log(len(table))
+
+
+def active_units(means: torch.Tensor, threshold: float = 0.01) -> tuple[int, torch.Tensor]:
+    """How many codes have a posterior mean that varies over images, and all variances [Z].
+
+    Active is Var_x E[z|x] > ``threshold`` (Burda et al. 2016), over the posterior
+    means [N, Z] of a set, divided by N - 1. Raises VaenbError for fewer than two images.
+    """
+    if means.ndim != 2 or len(means) < 2:
+        raise VaenbError(f"active units need means [images >= 2, codes], got {tuple(means.shape)}")
+    variances = means.detach().double().var(0)
+    return int((variances > threshold).sum()), variances

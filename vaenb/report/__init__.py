@@ -1,0 +1,6 @@
+"""Records, the papers' numbers, verdicts, tables and figures: what the chapters show."""
+
+from vaenb.report.board import scoreboard, scoreboard_text
+from vaenb.report.verdicts import verdicts
+
+__all__ = ["scoreboard", "scoreboard_text", "verdicts"]

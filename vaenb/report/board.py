@@ -1,0 +1,109 @@
+"""The scoreboard: every claim and every printed number of the five papers, theirs and ours."""
+
+import math
+import statistics
+from collections import Counter
+
+from vaenb.errors import VaenbError
+from vaenb.report import records as rec
+from vaenb.report import targets, verdicts
+
+
+def ours(cell: dict, found: list[dict]) -> dict:
+    """What our records say of a printed cell (a row of ``targets.cells``).
+
+    A dict of mean, spread (standard deviation over seeds), n, profile, scale, state, reason and
+    the records used. Where records of several settings answer one cell, the best mean counts.
+    """
+    matching = [r for r in found if r.get("paper") == cell["paper"]
+                and cell["id"] in (r.get("cells") or {})]
+    out = dict(mean=math.nan, spread=math.nan, n=0, profile="", scale="", used=[])
+    if not matching:
+        return out | dict(state="not run", reason="no record answers this number")
+    group, said = rec.groups(matching)[0], ""
+    metric = group[0]["cells"][cell["id"]]
+    varied = [k for k in group[0]["settings"]
+              if len({r["settings"].get(k) for r in group}) > 1]
+    for key in varied:
+        sign = -1 if cell["direction"] == "higher" else 1
+        group, value = verdicts.best(group, key, metric, sign)
+        said += f"best {key} {value}; "
+    values = [v for v in (rec.number(r, metric) for r in group) if math.isfinite(v)]
+    out |= dict(n=len(values), profile=group[0]["profile"], scale=rec.scale_text(group), used=group)
+    if not values:
+        return out | dict(state="undecided", reason=said + f"{metric} has no value in these runs")
+    out |= dict(mean=statistics.fmean(values),
+                spread=statistics.stdev(values) if len(values) > 1 else math.nan)
+    if not all(map(rec.is_full, group)):
+        return out | dict(state="undecided", reason=said + "reduced scale")
+    theirs = targets.number(cell["value"])
+    if math.isnan(theirs):
+        return out | dict(state="undecided", reason=said + "the paper prints no number")
+    spreads = [2 * s for s in (out["spread"], targets.spread(cell)) if math.isfinite(s)]
+    allowed = max([*spreads, targets.half_unit(cell["value"])])
+    off = out["mean"] - theirs
+    near = off >= -allowed if cell["bound"] == ">" else abs(off) <= allowed
+    reason = f"{said}{abs(off):.3g} away, {allowed:.3g} allowed"
+    return out | dict(state="reproduced" if near else "not reproduced", reason=reason)
+
+
+def _check(found: list[dict]) -> None:
+    known = {(c["paper"], c["id"]) for c in targets.cells()}
+    for record in found:
+        for target in record.get("cells") or {}:
+            if (record.get("paper"), target) not in known:
+                raise VaenbError(
+                    f"a record of {record['chapter']}/{record['experiment']} answers {target!r}, "
+                    f"which book/targets does not print: correct the id in its notebook")
+
+
+def scoreboard(found: list[dict] | None = None) -> dict:
+    """All claims and printed numbers: "claims", "numbers" (lists of flat dicts, ready for JSON)
+    and "counts" (paper -> "claims" and "numbers" -> state -> count)."""
+    found = rec.read() if found is None else found
+    _check(found)
+    board: dict = dict(counts={}, claims=[], numbers=[])
+    for paper in targets.PAPERS:
+        claims = verdicts.verdicts(paper, found)
+        for claim in claims:
+            for test in claim["tests"]:
+                test.pop("used")
+        numbers = []
+        for cell in targets.cells(paper):
+            answer = ours(cell, found)
+            answer.pop("used")
+            numbers.append({**cell, "theirs": cell["value"], "ours": answer.pop("mean"), **answer})
+        board["claims"] += claims
+        board["numbers"] += numbers
+        board["counts"][paper] = dict(claims=dict(Counter(c["state"] for c in claims)),
+                                      numbers=dict(Counter(n["state"] for n in numbers)))
+    return rec.clean(board)
+
+
+def scoreboard_text(board: dict, numbers: bool = True) -> str:
+    """The scoreboard as aligned lines; ``numbers`` False leaves out the printed numbers."""
+    lines = []
+    for paper, counts in board["counts"].items():
+        lines += [paper, "=" * len(paper)]
+        for kind, states in counts.items():
+            told = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+            lines.append(f"{sum(states.values()):5} {kind:8} {told}")
+        lines.append("")
+        for claim in (c for c in board["claims"] if c["paper"] == paper):
+            lines.append(f"  {claim['id']:4} {claim['state']:15} {claim['claim']}")
+            lines.append(f"{'':23}{claim['reason']}" + (f" ({claim['scale']})" * bool(claim["scale"])))
+        rows = [n for n in board["numbers"] if n["paper"] == paper] if numbers else []
+        rows = [(n["id"], f"{n['bound']}{n['theirs'] or '–'}",
+                 "–" if n["ours"] is None else f"{n['ours']:.6g}",
+                 "" if n["spread"] is None else f"± {n['spread']:.2g}",
+                 f"n={n['n']} {n['profile']}" if n["n"] else "", n["state"],
+                 n["reason"] if n["state"] != "not run" else "") for n in rows]
+        rows = [("number", "theirs", "ours", "spread", "runs", "verdict", "reason"), *rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(6)]
+        if len(rows) > 1:
+            lines += ["", *("  " + "  ".join([row[0].ljust(widths[0])]
+                      + [row[i].rjust(widths[i]) for i in (1, 2)]
+                      + [row[i].ljust(widths[i]) for i in (3, 4, 5)] + [row[6]]).rstrip()
+                      for row in rows)]
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""One look for all figures: sizes, colours, and image strips."""
+
+import io
+
+import numpy as np
+
+from vaenb.errors import VaenbError
+
+WIDE, SQUARE = (9.0, 3.4), (4.4, 4.0)  # inches, for every chapter
+_INK, _PAPER = "#222222", "#ffffff"
+# Okabe and Ito's palette (2008), told apart by all common kinds of colour vision.
+_COLOURS = {
+    "beta-VAE": "#0072B2",
+    "Shared sigma-VAE": "#E69F00",
+    "Optimal sigma-VAE": "#D55E00",
+    "Opt. per-image sigma-VAE": "#CC79A7",
+    "Per-pixel sigma-VAE": "#8C5A3C",
+    "Gaussian VAE": "#56B4E9",
+    "Student-t VAE": "#117733",
+    "Bernoulli VAE": "#999999",
+    "Categorical VAE": "#009E73",
+    "bitwise-categorical VAE": "#44AA99",
+    "Logistic mixture VAE": "#332288",
+    "Disc. Gaussian sigma-VAE": "#AA4499",
+    "Disc. Logistic sigma-VAE": "#882255",
+}
+_SPARE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#332288"]
+_MARKERS = "osD^vP*X"
+
+
+def style() -> None:
+    """Set matplotlib to the book's look; readable on light and dark pages (opaque white ground)."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update({
+        "figure.figsize": WIDE, "figure.dpi": 110, "savefig.dpi": 110,
+        "figure.constrained_layout.use": True, "figure.facecolor": _PAPER,
+        "axes.facecolor": _PAPER, "axes.edgecolor": _INK, "text.color": _INK,
+        "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
+        "font.size": 10, "axes.titlesize": 10, "legend.frameon": False,
+        "legend.fontsize": 8.5, "lines.linewidth": 1.6, "lines.markersize": 6,
+    })
+
+
+def colour(model: str) -> str:
+    """The colour of a model, the same in every chapter; a new name gets one by its letters."""
+    return _COLOURS.get(model) or _SPARE[sum(map(ord, model)) % len(_SPARE)]
+
+
+def marker(model: str) -> str:
+    """The marker of a model, so that no figure speaks by colour alone."""
+    names = list(_COLOURS)
+    return _MARKERS[(names.index(model) if model in names else sum(map(ord, model))) % len(_MARKERS)]
+
+
+def strip(images, cols: int, gap: int = 2) -> np.ndarray:
+    """Images [N, C, H, W] as one picture [.., .., 3] uint8 with ``cols`` columns on white.
+
+    Floats count as [0, 1]. Raises VaenbError for other shapes.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0 or cols < 1:
+        raise VaenbError(f"a strip needs images [N, 1 or 3, H, W] and at least one column, "
+                         f"got {images.shape} and {cols}")
+    if images.dtype != np.uint8:
+        images = (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
+    count, _, height, width = images.shape
+    rows = -(-count // cols)
+    sheet = np.full((rows * (height + gap) - gap, cols * (width + gap) - gap, 3), 255, np.uint8)
+    for k, image in enumerate(images):
+        top, left = (k // cols) * (height + gap), (k % cols) * (width + gap)
+        sheet[top:top + height, left:left + width] = image.transpose(1, 2, 0)
+    return sheet
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture [H, W, 3] uint8 as the bytes of a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

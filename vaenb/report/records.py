@@ -1,0 +1,374 @@
+"""What a run measured: one JSON object a measured setting, written once and never edited.
+
+A run publishes a part file with a rename, ``runs/records/CHAPTER/EXPERIMENT/IDENTITY.json`` (not
+tracked). ``merge`` folds parts into ``book/records/CHAPTER/EXPERIMENT.jsonl`` (tracked), one line
+a record. Curves, scatters and image strips lie beside the numbers as artefacts, named by the hash
+of their content, so that a record and its artefact cannot disagree.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import vaenb
+from vaenb.errors import VaenbError
+
+LIMIT = 300_000  # bytes of one artefact
+_KEYS = ("chapter", "experiment", "profile", "settings", "seed", "metrics", "when")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def _code() -> str:
+    digest, package = hashlib.sha256(), Path(vaenb.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(vaenb.ROOT), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+CODE, COMMIT = _code(), _commit()  # of the source as imported, not as edited during a long run
+
+
+def device_name(device="cpu") -> str:
+    """The name of a torch device for a record: the GPU's, or the processor's with its cores."""
+    if str(device).startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
+    return f"CPU, {os.cpu_count()} cores"
+
+
+def peak_mib(device="cpu") -> float:
+    """Peak memory in MiB: torch's allocator on a GPU, else this process's resident set."""
+    if str(device).startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def new(chapter: str, experiment: str, profile: str, settings: dict, seed: int, metrics: dict, *,
+        scale: dict, data: dict, steps: int, seconds: float = 0.0, device="cpu",
+        cells: dict | None = None, convergence: dict | None = None, notes=(), paper: str = "",
+        artefacts: dict | None = None) -> dict:
+    """A record with its provenance: version, code hash, commit, torch, device, memory, time.
+
+    ``settings`` is flat and names the model; ``metrics`` maps names to floats; ``cells`` maps
+    target ids to metric names; ``scale`` maps names to [ours, the paper's]; ``data`` is
+    ``DataSet.describe()``; ``paper`` follows from the chapter's name if not given.
+    """
+    import torch
+
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return dict(
+        chapter=chapter, experiment=experiment, profile=profile, settings=dict(settings),
+        seed=int(seed), metrics=dict(metrics), scale=dict(scale), data=dict(data),
+        steps=int(steps), cells=dict(cells or {}), convergence=dict(convergence or {}),
+        notes=list(notes), artefacts=dict(artefacts or {}), seconds=seconds,
+        paper=paper or re.sub(r"^\d+_", "", chapter).replace("_", "-"),
+        version=vaenb.__version__, code=CODE, commit=COMMIT, torch=torch.__version__,
+        device=device_name(device), peak_mib=peak_mib(device), when=now)
+
+
+def clean(value, where: str = "record"):
+    """``value`` as strict JSON holds it: floats at 6 digits, NaN as null, infinities as text."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(f"{value:.6g}")
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, dict):
+        return {str(k): clean(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # NumPy or torch scalar
+        return clean(value.item(), where)
+    if hasattr(value, "tolist"):
+        return clean(value.tolist(), where)
+    raise VaenbError(f"{where} is a {type(value).__name__}: a record holds only numbers, text, "
+                     f"lists and dicts; convert it before recording")
+
+
+def _line(value) -> str:
+    return json.dumps(clean(value), sort_keys=True, allow_nan=False, ensure_ascii=False)
+
+
+def identity(record: dict) -> str:
+    """16 hex digits, equal for two records of the same measurement (chapter, experiment, profile,
+    settings, seed, scale, data); 1, 1.0 and True count as equal."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [plain(v) for v in value]
+        if isinstance(value, (bool, float)) and value == int(value):
+            return int(value)
+        return value
+
+    parts = [record.get(k) for k in _KEYS[:5]]
+    parts += [record.get("scale"), (record.get("data") or {}).get("sha256")]
+    return hashlib.sha256(_line(plain(clean(parts))).encode()).hexdigest()[:16]
+
+
+def number(record: dict, metric: str) -> float:
+    """A metric as a float; NaN where it is missing or was not a number."""
+    value = record["metrics"].get(metric)
+    return math.nan if value is None else float(value)
+
+
+def _publish(path: Path, content: bytes) -> None:
+    """Write ``content`` so that ``path`` is either as it was or complete."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        mend = "free some space" if full else "make the folder writable"
+        raise VaenbError(
+            f"cannot record {path}: {'the disk is full' if full else error.strerror}; nothing was "
+            f"half-written: {mend} and run again, it resumes at its last checkpoint") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _folder(where: str, root) -> Path:
+    return Path(root or vaenb.ROOT) / where / "records"
+
+
+def write(record: dict, root=None) -> Path:
+    """Publish one record as a part file under ``root`` (the clone); returns its path."""
+    missing = [key for key in _KEYS if key not in record]
+    names = [str(record.get(k)) for k in ("chapter", "experiment")]
+    if missing or not all(map(_NAME.fullmatch, names)):
+        raise VaenbError(f"not a record: {'lacks ' + ', '.join(missing) if missing else names}; "
+                         f"build it with vaenb.report.records.new, with plain names")
+    content = _line(record) + "\n"
+    for name, value in record["settings"].items():
+        if not isinstance(clean(value), (int, float, str)):
+            raise VaenbError(f"setting {name} is {value!r}: settings are numbers or text")
+    path = _folder("runs", root).joinpath(*names, f"{identity(record)}.json")
+    _publish(path, content.encode())
+    return path
+
+
+def _load(path: Path, root) -> Iterator[dict]:
+    for count, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            missing = [key for key in _KEYS if key not in record] if isinstance(record, dict) \
+                else ["the braces of an object"]
+            if missing:
+                raise ValueError(f"lacks {', '.join(missing)}")
+        except ValueError as error:
+            shown = path.relative_to(root) if path.is_relative_to(root) else path
+            raise VaenbError(
+                f"{shown}, line {count} is not a record ({error}): restore the file (git checkout "
+                f"-- {shown}) or delete that line and run its experiment again") from error
+        yield record
+
+
+def _newest(found) -> list[dict]:
+    """One record an identity, the newest, in an order that does not depend on the reading."""
+    kept: dict[str, dict] = {}
+    for record in found:
+        key = identity(record)
+        if key not in kept or record["when"] >= kept[key]["when"]:
+            kept[key] = record
+
+    def place(item):
+        key, record = item
+        order = [(name, isinstance(value, str), value)
+                 for name, value in sorted(record["settings"].items())]
+        return (record["chapter"], record["experiment"], record["profile"],
+                str(record["settings"].get("model", "")), order, record["seed"], key)
+
+    return [record for _, record in sorted(kept.items(), key=place)]
+
+
+def read(chapter: str | None = None, experiment: str | None = None, profile: str | None = None,
+         where: str = "book", root=None) -> list[dict]:
+    """The records of a chapter (None: all), sorted by settings and seed.
+
+    ``where``: "book" (tracked), "runs" (part files) or "both"; of two records with one identity
+    the newest counts. A broken line raises VaenbError with its file, number and mend.
+    """
+    if where not in ("book", "runs", "both"):
+        raise VaenbError(f"where={where!r}: records stand in 'book', 'runs' or 'both'")
+    root, paths = Path(root or vaenb.ROOT), []
+    if where != "runs":
+        paths += sorted(_folder("book", root).glob(f"{chapter or '*'}/{experiment or '*'}.jsonl"))
+    if where != "book":
+        paths += sorted(
+            _folder("runs", root).glob(f"{chapter or '*'}/{experiment or '*'}/[!.]*.json"))
+    records = _newest(record for path in paths for record in _load(path, root))
+    return [r for r in records if profile is None or r["profile"] == profile]
+
+
+@contextlib.contextmanager
+def _lock(path: Path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        with contextlib.suppress(ImportError):  # not on Windows: there merge by hand, one at once
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> dict[str, int]:
+    """Fold part files into the book's records; returns the lines of each file that was touched.
+
+    Idempotent; parts stay where they are. Artefacts that merged records name are copied first;
+    artefacts that no record of the book names any more are removed.
+    """
+    root = Path(root or vaenb.ROOT)
+    runs, book, counts = _folder("runs", root), _folder("book", root), {}
+    if not runs.is_dir():
+        return counts
+    with _lock(runs / ".lock"):
+        for folder in sorted(runs.glob(f"{chapter or '*'}/*/")):
+            name = (folder.parent.name, folder.name)
+            parts = [r for r in read(*name, where="runs", root=root) if r["profile"] in profiles]
+            if not parts:
+                continue
+            records = _newest(read(*name, root=root) + parts)
+            for file in {f for r in records for f in (r.get("artefacts") or {}).values()}:
+                source, target = runs / "artefacts" / file, book / "artefacts" / file
+                if source.is_file() and not target.is_file():
+                    _publish(target, source.read_bytes())
+            path = book / name[0] / f"{name[1]}.jsonl"
+            content = "".join(_line(record) + "\n" for record in records).encode()
+            if not path.is_file() or path.read_bytes() != content:
+                _publish(path, content)
+            counts["/".join(name)] = len(records)
+        named = {f for r in read(root=root) for f in (r.get("artefacts") or {}).values()}
+        for file in (book / "artefacts").glob("[!.]*"):
+            if file.name not in named:
+                file.unlink()
+    return counts
+
+
+def artefact(record: dict, name: str, content, root=None) -> str:
+    """Save what belongs to ``record`` and is no number, and name it in ``record["artefacts"]``.
+
+    ``content``: bytes of a PNG, a dict of arrays (npz, never pickled), or anything that JSON
+    holds. Returns the file's name. More than 300 KB raises VaenbError. Call before ``write``.
+    """
+    if isinstance(content, bytes):
+        kind = "png"
+        if not content.startswith(b"\x89PNG"):
+            raise VaenbError(f"artefact {name}: these bytes are no PNG (see figures.png)")
+    elif isinstance(content, dict) and content and all(
+            hasattr(value, "__array__") for value in content.values()):
+        import numpy as np
+
+        arrays = {key: np.asarray(value) for key, value in content.items()}
+        if any(array.dtype.hasobject for array in arrays.values()):
+            raise VaenbError(f"artefact {name}: an array of Python objects would be pickled; "
+                             f"make it numbers or text")
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        kind, content = "npz", buffer.getvalue()
+    else:
+        kind, content = "json", _line(content).encode()
+    if len(content) > LIMIT:
+        raise VaenbError(f"artefact {name} of {record['experiment']} has {len(content)} bytes and "
+                         f"{LIMIT} are allowed: keep fewer points or images, or a smaller type")
+    file = f"{hashlib.sha256(content).hexdigest()[:16]}.{kind}"
+    _publish(_folder("runs", root) / "artefacts" / file, content)
+    record.setdefault("artefacts", {})[name] = file
+    return file
+
+
+def read_artefact(record: dict, name: str, root=None):
+    """An artefact of a record: a dict of arrays, the bytes of a PNG, or what the JSON holds."""
+    file = (record.get("artefacts") or {}).get(name)
+    for where in ("book", "runs"):
+        path = _folder(where, root) / "artefacts" / str(file)
+        if file and path.is_file():
+            if path.suffix == ".png":
+                return path.read_bytes()
+            if path.suffix == ".json":
+                return json.loads(path.read_text("utf-8"))
+            import numpy as np
+
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+    raise VaenbError(f"artefact {name!r} of {record['experiment']} ({file or 'not named there'}) "
+                     f"is missing: run the experiment again")
+
+
+def is_full(record: dict) -> bool:
+    """Whether it was run at the paper's scale: no ratio of its scale below one, data complete."""
+    scale = record.get("scale") or {}
+    complete = bool((record.get("data") or {}).get("complete"))
+    return complete and bool(scale) and all(ours >= theirs for ours, theirs in scale.values())
+
+
+def groups(found: list[dict]) -> list[list[dict]]:
+    """Records that were run alike (profile, scale, data), the group to believe first: at least
+    three seeds, then the largest scale, then the most seeds, then the newest."""
+    alike: dict[str, list[dict]] = {}
+    for record in found:
+        data = record.get("data") or {}
+        key = _line([record["profile"], record.get("scale"), data.get("sha256")])
+        alike.setdefault(key, []).append(record)
+
+    def rank(group):
+        scale, seeds = group[0].get("scale") or {}, len({r["seed"] for r in group})
+        share = math.prod(min(1.0, ours / theirs) for ours, theirs in scale.values() if theirs)
+        return is_full(group[0]) + (seeds >= 3) * 2, share, seeds, max(r["when"] for r in group)
+
+    return sorted(alike.values(), key=rank, reverse=True)
+
+
+def scale_text(found: list[dict]) -> str:
+    """How large records were run, in words: "cpu: 3000 of 5723 steps, width 8 of 32, 3 seeds"."""
+    sentences = []
+    for group in groups(found):
+        words = []
+        for name, (ours, theirs) in sorted((group[0].get("scale") or {}).items()):
+            if name == "seeds":
+                continue
+            share = f"{ours:.9g}" if ours == theirs else f"{ours:.9g} of {theirs:.9g}"
+            words.append(f"{share} {name}" if name.endswith("s") else f"{name} {share}")
+        seeds = len({r["seed"] for r in group})
+        words.append(f"{seeds} seed{'s' * (seeds != 1)}")
+        sentences.append(f"{group[0]['profile']}: {', '.join(words)}")
+    return "; ".join(dict.fromkeys(sentences))

@@ -1,0 +1,348 @@
+"""Verdicts by rule: ``book/targets/tests.csv`` says what decides a claim, this module obeys.
+
+Comparisons are paired over shared seeds. Every test gives two one-sided p-values, that the claim
+holds and that it fails; each family is corrected after Holm over all tests of the chapter that
+could be computed. A claim holds when all its tests hold and fails when one fails.
+"""
+
+import itertools
+import math
+import statistics
+from collections import Counter
+
+from vaenb.errors import VaenbError
+from vaenb.report import records as rec
+from vaenb.report import targets
+
+STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
+
+
+# --- the tests, on numbers ------------------------------------------------------------------
+
+def p_below(differences, bound: float = 0.0) -> float:
+    """One-sided paired t-test: p against "the mean difference is not below ``bound``"."""
+    from scipy.stats import t
+
+    mean, n = statistics.fmean(differences), len(differences)
+    error = statistics.stdev(differences) / math.sqrt(n)
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        return float(mean >= bound)
+    return float(t.cdf((mean - bound) / error, n - 1))
+
+
+def p_within(differences, margin: float) -> tuple[float, float]:
+    """Two one-sided t-tests: p for |mean difference| < margin, and p for > margin."""
+    flipped = [-d for d in differences]
+    inside = max(p_below(differences, margin), p_below(flipped, margin))
+    outside = 2 * min(p_below(flipped, -margin), p_below(differences, -margin))
+    return inside, min(1.0, outside)
+
+
+def interval(differences) -> tuple[float, float]:
+    """The 95 % interval of the mean by Student's t."""
+    from scipy.stats import t
+
+    mean, n = statistics.fmean(differences), len(differences)
+    half = float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def holm(ps: list[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given."""
+    adjusted, running = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        running = max(running, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+# --- what a rule speaks of ------------------------------------------------------------------
+
+def parse(text: str, experiments: str) -> dict:
+    """A selector: "[experiments: ]model=NAME; key=value; key!=value; best=key [by METRIC] [max];
+    argbest=key by METRIC; over=key" as a dict."""
+    head, colon, tail = text.partition(":")
+    if colon:
+        experiments, text = head, tail
+    found = dict(experiments=experiments.split(), is_=[], not_=[], best=None, argbest=None, over=None)
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, equals, value = (p.strip() for p in part.partition("="))
+        if not equals:
+            raise VaenbError(f"book/targets/tests.csv: {part!r} of {text!r} is not key=value")
+        if key in ("best", "argbest"):
+            words = value.split()
+            by = words[words.index("by") + 1] if "by" in words else None
+            found[key] = (words[0], by, -1 if words[-1] == "max" else 1)
+        elif key == "over":
+            found["over"] = value
+        elif key.endswith("!"):
+            found["not_"].append((key[:-1], value))
+        else:
+            found["is_"].append((key, value))
+    return found
+
+
+def _same(setting, text: str) -> bool:
+    if isinstance(setting, str):
+        return setting == text
+    return setting is not None and float(setting) == targets.number(text)
+
+
+def chosen(found: list[dict], selector: dict) -> list[dict]:
+    """The records that a selector speaks of."""
+    return [r for r in found if r["experiment"] in selector["experiments"]
+            and all(_same(r["settings"].get(k), v) for k, v in selector["is_"])
+            and not any(_same(r["settings"].get(k), v) for k, v in selector["not_"])]
+
+
+def measured(record: dict, expression: str) -> float:
+    """A metric, "log10 METRIC", or "METRIC - METRIC"."""
+    if expression.startswith("log10 "):
+        value = measured(record, expression[6:])
+        return math.log10(value) if value > 0 else math.nan
+    first, *others = (rec.number(record, name.strip()) for name in expression.split(" - "))
+    return first - sum(others)
+
+
+def mean(values) -> float:
+    """The mean of the values that are numbers; NaN if there are none."""
+    values = [v for v in values if math.isfinite(v)]
+    return statistics.fmean(values) if values else math.nan
+
+
+def best(found: list[dict], key: str, metric: str, sign: int = 1) -> tuple[list[dict], object]:
+    """The records at the best value of a setting, by the mean of ``metric`` over seeds, and that
+    value; ``sign`` is 1 where less is better. Ties and NaN: the first, never a NaN."""
+    at: dict = {}
+    for record in found:
+        at.setdefault(record["settings"].get(key), []).append(record)
+    means = {v: sign * mean(measured(r, metric) for r in group) for v, group in at.items()}
+    value = min(means, key=lambda v: (math.isnan(means[v]), means[v] if means[v] == means[v] else 0))
+    return at[value], value
+
+
+def _side(found: list[dict], selector: dict, metric: str):
+    """{(seed, settings left free): value}, the records used, and the value that was best."""
+    said, fixed = "", {k for k, _ in selector["is_"]} | {"model"}
+    if selector["best"]:
+        key, by, sign = selector["best"]
+        found, value = best(found, key, by or metric, sign)
+        said, fixed = f"best {key} {value}", fixed | {key}
+    if selector["argbest"]:
+        key, by, sign = selector["argbest"]
+        values, winners = {}, []
+        for seed in {r["seed"] for r in found}:
+            winner, value = best([r for r in found if r["seed"] == seed], key, by, sign)
+            log = metric.startswith("log10 ")
+            values[seed, ()] = math.log10(value) if log else float(value)
+            winners.append(value)
+        return values, found, f"best {key} by {by} {Counter(winners).most_common(1)[0][0]}"
+    free = sorted({k for r in found for k in r["settings"]} - fixed)
+    values = {}
+    for record in found:
+        place = tuple((k, record["settings"].get(k)) for k in free)
+        values[record["seed"], place] = measured(record, metric)
+    return values, found, said
+
+
+def _paired(a: dict, b: dict) -> dict[int, list[float]]:
+    """Differences A - B by seed, matched on the settings that both sides leave free."""
+    keys = {k for _, place in a for k, _ in place} & {k for _, place in b for k, _ in place}
+    sides = []
+    for side in (a, b):
+        reduced = {(s, tuple(kv for kv in place if kv[0] in keys)): v
+                   for (s, place), v in side.items()}
+        if len(reduced) < len(side):
+            raise VaenbError("the rule is ambiguous: a setting varies on one side only")
+        sides.append(reduced)
+    differences: dict[int, list[float]] = {}
+    for place in sides[0].keys() & sides[1].keys():
+        d = sides[0][place] - sides[1][place]
+        if math.isfinite(d):
+            differences.setdefault(place[0], []).append(d)
+    return differences
+
+
+# --- one test -------------------------------------------------------------------------------
+
+def _compare(rule, a, b, sa, sb):
+    values_a, used_a, said_a = _side(a, sa, rule["metric"])
+    values_b, used_b, said_b = _side(b, sb, rule["metric"])
+    margin = float(rule["margin"] or 0)
+    out = dict(used=used_a + used_b, said=", ".join(filter(None, (said_a, said_b))))
+    if rule["test"] == "fisher":
+        table = []
+        for values in (values_a, values_b):
+            valid = [v for v in values.values() if math.isfinite(v)]
+            table.append([int(sum(valid)), len(valid) - int(sum(valid))])
+        from scipy.stats import fisher_exact
+
+        p = [float(fisher_exact(table, side)[1]) for side in ("greater", "less")]
+        counts = [f"{t[0]} of {sum(t)}" for t in table]
+        return out | dict(n=min(map(sum, table)), p=p, text=" against ".join(counts))
+    by_seed = _paired(values_a, values_b)
+    worst = rule["test"] == "within"
+    d = [max(v, key=abs) if worst else statistics.fmean(v) for _, v in sorted(by_seed.items())]
+    out["n"] = len(d)
+    if len(d) < 2:
+        return out
+    flipped = [-x for x in d]
+    if rule["test"] == "within":
+        p = p_within(d, margin)
+    elif rule["test"] == "below":
+        p = p_below(d, -margin), p_below(flipped, margin)
+    else:
+        p = p_below(flipped, -margin), p_below(d, margin)
+    low, high = interval(d)
+    effect = statistics.fmean(d)
+    return out | dict(p=p, effect=effect, low=low, high=high,
+                      text=f"difference {effect:.4g} [{low:.4g}, {high:.4g}]")
+
+
+def _trend(rule, found, selector):
+    """Page's L, seeds as blocks, exact for few of them."""
+    from scipy.stats import page_trend_test, spearmanr
+
+    at: dict[int, dict] = {}
+    for record in found:
+        row, key = at.setdefault(record["seed"], {}), record["settings"].get(selector["over"])
+        if key in row:
+            raise VaenbError("the rule is ambiguous: another setting varies too")
+        row[key] = measured(record, rule["metric"])
+    settings = sorted({k for row in at.values() for k in row})
+    rows = [[row[k] for k in settings] for _, row in sorted(at.items())
+            if all(math.isfinite(row.get(k, math.nan)) for k in settings)]
+    out = dict(used=found, n=len(rows), said=f"Page's L over {selector['over']} {settings}")
+    if len(settings) < 3 or len(rows) < 2:
+        return out
+    sign = {"increasing": 1, "decreasing": -1}[rule["b"]]
+    p = [float(page_trend_test([[s * sign * v for v in row] for row in rows]).pvalue)
+         for s in (1, -1)]
+    effect = statistics.fmean(float(spearmanr(settings, row)[0]) for row in rows)
+    return out | dict(p=p, effect=effect, text=f"mean rank correlation {effect:.2f}")
+
+
+def _ranks(rule, found, selector):
+    """Spearman over the methods' means, ours against a printed column or another experiment."""
+    from scipy.stats import norm, spearmanr
+
+    def means(records, key):
+        models, order = {}, {}
+        for record in records:
+            models.setdefault(record["settings"]["model"], []).append(record)
+        for name, group in models.items():
+            if key and any(key[0] in r["settings"] for r in group):
+                group, _ = best(group, key[0], key[1] or rule["metric"], key[2])
+            order[name] = mean(measured(r, rule["metric"]) for r in group)
+        return order
+
+    ours = means(found, selector["best"])
+    if rule["b"].startswith("printed:"):
+        table, dataset, metric = rule["b"].removeprefix("printed:").strip().split("|")
+        theirs = {c["model"].removesuffix(" (Ours)"): targets.number(c["value"])
+                  for c in targets.cells() if c["paper"] == found[0]["paper"]
+                  and (c["table"], c["dataset"], c["metric"]) == (table, dataset, metric)}
+    else:
+        other = parse(rule["b"], rule["experiment"])
+        theirs = means(chosen(rule["all"], other), other["best"])
+    names = [m for m in ours if math.isfinite(ours[m]) and math.isfinite(theirs.get(m, math.nan))]
+    seeds = min(len({r["seed"] for r in found if r["settings"]["model"] == m}) for m in ours)
+    out = dict(used=found, n=seeds, said=f"Spearman over {len(names)} methods")
+    if len(names) < 5:
+        return out
+    rho = float(spearmanr([ours[m] for m in names], [theirs[m] for m in names])[0])
+    least, inner = float(rule["margin"] or 0), max(-0.999, min(0.999, rho))
+    holds = float(norm.sf(math.atanh(inner) * math.sqrt((len(names) - 3) / 1.06)))
+    fails = float(norm.cdf((math.atanh(inner) - math.atanh(least))
+                           * math.sqrt((len(names) - 3) / 1.06)))
+    return out | dict(p=(holds if rho >= least else 1.0, fails), effect=rho, text=f"rho {rho:.2f}")
+
+
+def _alike(a: list[dict], b: list[dict]) -> bool:
+    one, two = a[0].get("scale") or {}, b[0].get("scale") or {}
+    return all(one[k] == two[k] for k in one.keys() & two.keys()) \
+        and a[0]["data"].get("sha256") == b[0]["data"].get("sha256")
+
+
+def run_test(rule: dict, found: list[dict]) -> dict:
+    """One rule on records: state ("holds" and "fails" await ``verdicts`` and Holm: "computed"),
+    reason, p (for, against), effect with its 95 % interval, n, and the records used."""
+    out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b")} | dict(used=[], n=0)
+    sides = [parse(rule["a"], rule["experiment"])]
+    pair = rule["test"] in ("below", "above", "within", "fisher")
+    if pair:
+        sides.append(parse(rule["b"], rule["experiment"]))
+    sets = [chosen(found, side) for side in sides]
+    for text, here in zip((rule["a"], rule["b"]), sets, strict=False):
+        if not here:
+            return out | dict(state="not run", reason=f"no record of {text.strip()}")
+    choice = next((c for c in sorted(
+        itertools.product(*(list(enumerate(rec.groups(s))) for s in sets)),
+        key=lambda c: sum(i for i, _ in c)) if len(c) == 1 or _alike(c[0][1], c[1][1])), None)
+    if choice is None:
+        scales = " against ".join(rec.scale_text(s) for s in sets)
+        return out | dict(state="undecided", reason=f"run at different scales: {scales}")
+    sets = [group for _, group in choice]
+    try:
+        if pair:
+            out |= _compare(rule, *sets, *sides)
+        else:
+            more = {**rule, "all": found}
+            out |= (_trend if rule["test"] == "trend" else _ranks)(more, sets[0], sides[0])
+    except VaenbError as error:
+        return out | dict(state="undecided", reason=str(error))
+    wrong = {r["data"].get("name") for r in out["used"]} - {rule["data"]}
+    loose = [r for r in out["used"] if not (r.get("convergence") or {}).get("converged")]
+    if rule["data"] and wrong:
+        reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
+    elif out["n"] < int(rule["seeds"]) or "p" not in out:
+        reason = f"too few seeds with a value: {out['n']} of {rule['seeds']}"
+    elif loose and rule["test"] != "fisher":
+        reason = f"{len(loose)} of {len(out['used'])} runs have not converged"
+    else:
+        return out | dict(state="computed", reason="", alpha=float(rule["alpha"]))
+    return out | dict(state="undecided", reason=reason)
+
+
+def _claim(row: dict, results: list[dict]) -> dict:
+    out = {k: row[k] for k in ("id", "paper", "where", "claim", "note")} | dict(tests=results)
+    states = Counter(t["state"] for t in results)
+    deciding = [t for t in results if t["state"] == "fails"] or results
+    used = [r for t in deciding for r in t["used"]]
+    out |= dict(scale=rec.scale_text(used), profile=", ".join(sorted({r["profile"] for r in used})))
+    if not results or states["not run"] == len(results):
+        reason = results[0]["reason"] if results else "this book has no experiment for it yet"
+        return out | dict(state="not run", reason=reason)
+    told = "; ".join(f"{t['a']} {t['test']} {t['b']} in {t['metric']}: {t['reason']}"
+                     for t in results if t["state"] != "holds")
+    if not states["fails"] and states["holds"] < len(results):
+        return out | dict(state="undecided", reason=told)
+    full = all(rec.is_full(r) for r in used)
+    told = f"{states['holds']} of {len(results)} tests hold" + (f"; {told}" if told else "")
+    return out | dict(state=STATES["fails" if states["fails"] else "holds"][full], reason=told)
+
+
+def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]:
+    """Every claim of a paper: id, claim, where, note, state, reason, scale, profile and its tests.
+
+    States: "not run", "undecided", "supported" or "contradicted" (by reduced runs), "reproduced"
+    or "not reproduced" (at full scale). ``found``: records (default: the book's); ``only``: ids
+    of the claims to return (Holm's correction still counts all tests of the paper).
+    """
+    found = rec.read() if found is None else found
+    found = [r for r in found if r.get("paper") == paper]
+    results = [run_test(rule, found) for rule in targets.rules(paper)]
+    computed = [t for t in results if t["state"] == "computed"]
+    for index in (0, 1):
+        for test, p in zip(computed, holm([t["p"][index] for t in computed]), strict=True):
+            test.setdefault("holm", []).append(p)
+    for test in computed:
+        holds, fails = test["holm"]
+        test["state"] = ("holds" if holds <= test["alpha"] else
+                         "fails" if fails <= test["alpha"] else "undecided")
+        p = f"p = {fails if test['state'] == 'fails' else holds:.2g} after Holm, n = {test['n']}"
+        test["reason"] = ", ".join(filter(None, (test["text"], p, test["said"])))
+        if test["state"] == "undecided":
+            test["reason"] = f"neither p is small: {test['reason']}"
+    return [_claim(row, [t for t in results if t["claim"] == row["id"]])
+            for row in targets.claims(paper) if not only or row["id"] in only]

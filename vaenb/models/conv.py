@@ -12,8 +12,8 @@ from vaenb.models.latents import Gaussian, standard_normal_log_prob
 class Nats(NamedTuple):
     """Where the nats of a batch went, and what figures need.
 
-    ``distortion`` [B] is -log p(x|z), ``rates`` holds one [B] for each layer of latents; ``out`` is
-    the decoder's raw output, ``z`` [B, Z] the code that was drawn from ``posterior``.
+    ``distortion`` [B] is -log p(x|z), ``rates`` holds one [B] for each layer of latents; ``out``
+    is the decoder's raw output, ``z`` [B, Z] the code that was drawn from ``posterior``.
     """
 
     distortion: torch.Tensor
@@ -35,7 +35,9 @@ class VAE(nn.Module):
     ``decoder`` maps codes [B, Z] to the raw numbers [B, k, H, W] that ``likelihood`` reads.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: nn.Module, latents: int):
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, likelihood: nn.Module, latents: int
+    ):
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.latents = latents
@@ -61,18 +63,23 @@ class VAE(nn.Module):
         return Nats(-self.likelihood.log_prob(out, x), (q.rate(),), out, z, q)
 
 
-def small_vae(likelihood: nn.Module, image: tuple[int, int, int], latents: int = 20, width: int = 32) -> VAE:
+def small_vae(
+    likelihood: nn.Module, image: tuple[int, int, int], latents: int = 20, width: int = 32
+) -> VAE:
     """The small VAE of Rybkin et al.: three convolutions and a linear layer each way.
 
-    ``image`` is (channels, side, side) with an even side that four divides; ``width`` is the number
-    of channels of the first layer (32 in the paper; 64 and 128 follow). Without a learned variance
-    it has 992427 parameters for 3x28x28 and 990249 for 1x28x28. Layer sizes follow the authors' code.
+    ``image`` is (channels, side, side) with a side that four divides; ``width`` is the number of
+    channels of the first layer (32 in the paper; 64 and 128 follow). Without a learned variance
+    it has 992427 parameters for 3x28x28 and 990249 for 1x28x28. Layer sizes are those of the
+    authors' code.
 
     Raises VaenbError for a side that the two strides do not divide, or an empty code.
     """
     c, side, other = image
     if side != other or side % 4:
-        raise VaenbError(f"images are {side}x{other} and must be square with a side that 4 divides: resize them")
+        raise VaenbError(
+            f"images are {side}x{other} and must be square with a side that 4 divides: resize them"
+        )
     if latents < 1 or width < 1:
         raise VaenbError(f"latents={latents} and width={width} must both be at least 1")
     flat = 4 * width * (side // 4) ** 2
@@ -102,7 +109,8 @@ def small_vae(likelihood: nn.Module, image: tuple[int, int, int], latents: int =
 class Classifier(nn.Module):
     """A small convolutional classifier whose last hidden layer serves as Frechet features.
 
-    Images [B, C, H, W] in [0, 1] of side 28 or 32, to logits [B, classes]; ``features`` gives [B, 64].
+    Images [B, C, H, W] in [0, 1] of side 28 or 32, to logits [B, classes]; ``features`` gives
+    [B, 64].
     """
 
     def __init__(self, channels: int, classes: int = 10, features: int = 64):

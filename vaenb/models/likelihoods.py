@@ -11,8 +11,9 @@ one of these modules reads them. All share one interface:
   differ by about D log 255 nats and are not comparable as they stand);
 - ``proper``: log_prob is a likelihood (False: a score that must not be printed as one).
 
-Numbers in brackets are equations of Rybkin, Daniilidis & Levine, *Simple and Effective VAE Training
-with Calibrated Decoders*. Everything is summed over dimensions, never averaged (their section 3.1).
+Numbers in brackets are equations of Rybkin, Daniilidis & Levine, *Simple and Effective VAE
+Training with Calibrated Decoders*. Everything is summed over dimensions, never averaged (their
+section 3.1).
 """
 
 import math
@@ -64,6 +65,9 @@ class _Pixelwise(nn.Module):
         """sigma^2, for those with one log sigma (AttributeError for the others)."""
         return (2 * self.log_sigma).exp()
 
+    def sample(self, out, rng):
+        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
+
 
 class Bernoulli(_Pixelwise):
     """Cross-entropy per value; grey values count as probabilities.
@@ -90,14 +94,13 @@ class ConstantGaussian(_Pixelwise):
     def __init__(self, beta: float):
         super().__init__()
         if not beta > 0:
-            raise VaenbError(f"beta is {beta} and must be above 0: it is twice the decoder's variance")
+            raise VaenbError(
+                f"beta is {beta} and must be above 0: it is twice the decoder's variance"
+            )
         self.register_buffer("log_sigma", torch.tensor(0.5 * math.log(beta / 2)))
 
     def log_prob(self, out, x):
         return _gaussian(out.sigmoid(), x, self.log_sigma)
-
-    def sample(self, out, rng):
-        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
 
 
 class UnitGaussian(ConstantGaussian):
@@ -118,6 +121,9 @@ class SharedGaussian(_Pixelwise):
         self.rate = rate
         self.scaled_log_sigma = nn.Parameter(torch.zeros(()))
 
+    def extra_repr(self):  # part of a checkpoint's name
+        return "" if self.rate == 1 else f"rate={self.rate}"
+
     @property
     def log_sigma(self):
         return self.rate * self.scaled_log_sigma
@@ -125,16 +131,13 @@ class SharedGaussian(_Pixelwise):
     def log_prob(self, out, x):
         return _gaussian(out.sigmoid(), x, self.log_sigma)
 
-    def sample(self, out, rng):
-        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
-
 
 class OptimalGaussian(_Pixelwise):
     """Gaussian whose variance is the mean squared error (Eq. 5): the optimal sigma-VAE.
 
     In training the variance of a batch is its own error; in evaluation it is the running average
-    of the training batches (weight 0.01 a batch, corrected for its start). The gradient is the same
-    with and without a stop through sigma*, since sigma* is a stationary point.
+    of the training batches (weight 0.01 a batch, corrected for its start). The gradient is the
+    same with and without a stop through sigma*, since sigma* is a stationary point.
     """
 
     decay = 0.99
@@ -161,9 +164,6 @@ class OptimalGaussian(_Pixelwise):
             self.weight.mul_(self.decay).add_(1 - self.decay)
         return _gaussian(mean, x, 0.5 * variance.log())
 
-    def sample(self, out, rng):
-        return out.sigmoid() + self.log_sigma.exp() * rng.normal_like(out)
-
 
 class PerImageGaussian(_Pixelwise):
     """Gaussian whose variance is each image's own mean squared error (section 4, "per-image").
@@ -179,7 +179,9 @@ class PerImageGaussian(_Pixelwise):
         return _gaussian(mean, x, 0.5 * variance.log())
 
     def sample(self, out, rng):
-        raise VaenbError("a per-image sigma is not known before the image: take the decoder's mean instead")
+        raise VaenbError(
+            "a per-image sigma is not known before the image: take the decoder's mean instead"
+        )
 
 
 class PerPixelGaussian(nn.Module):
@@ -193,6 +195,9 @@ class PerPixelGaussian(nn.Module):
     def __init__(self, clip: bool = True):
         super().__init__()
         self.clip = clip
+
+    def extra_repr(self):  # part of a checkpoint's name
+        return "" if self.clip else "clip=False"
 
     def channels(self, c):
         return 2 * c
@@ -233,15 +238,15 @@ class StudentT(_Pixelwise):
     def log_prob(self, out, x):
         nu, dims = self.degrees, x[0].numel()
         u = (x - out.sigmoid()) * (-self.log_scale).exp()
-        constant = (
-            torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * (nu * math.pi).log() - self.log_scale
-        )
+        wide = nu.double()  # two large numbers cancel: in float32 0.3 nats an image at nu = 1000
+        gammas = torch.lgamma((wide + 1) / 2) - torch.lgamma(wide / 2)
+        constant = gammas - 0.5 * (wide * math.pi).log() - self.log_scale
         return dims * constant - (nu + 1) / 2 * (u.square() / nu).log1p().flatten(1).sum(1)
 
     def sample(self, out, rng):
         nu = self.degrees  # Bailey (1994): a polar form of Student's t from two uniforms
-        radius = (nu * (rng.uniform(*out.shape) ** (-2 / nu) - 1)).sqrt()
-        angle = 2 * math.pi * rng.uniform(*out.shape)
+        radius = (nu * (rng.uniform(*out.shape, dtype=out.dtype) ** (-2 / nu) - 1)).sqrt()
+        angle = 2 * math.pi * rng.uniform(*out.shape, dtype=out.dtype)
         return out.sigmoid() + self.log_scale.exp() * radius * angle.cos()
 
 
@@ -299,7 +304,7 @@ class BitwiseCategorical(nn.Module):
 
 def _edges(x):
     """The bin of each grey value: half a level to each side, and which bins are the end ones."""
-    level = grey_levels(x)
+    level = grey_levels(x).to(x.dtype)
     return (level - 0.5) / 255, (level + 0.5) / 255, level == 0, level == 255
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 
 from vaenb.errors import VaenbError
 from vaenb.report import records as rec
-from vaenb.report import targets, verdicts
+from vaenb.report import targets
+from vaenb.report.verdicts import best, verdicts
 
 
 def ours(cell: dict, found: list[dict]) -> dict:
@@ -26,16 +27,21 @@ def ours(cell: dict, found: list[dict]) -> dict:
               if len({r["settings"].get(k) for r in group}) > 1]
     for key in varied:
         sign = -1 if cell["direction"] == "higher" else 1
-        group, value = verdicts.best(group, key, metric, sign)
+        group, value = best(group, key, metric, sign)
         said += f"best {key} {value}; "
     values = [v for v in (rec.number(r, metric) for r in group) if math.isfinite(v)]
-    out |= dict(n=len(values), profile=group[0]["profile"], scale=rec.scale_text(group), used=group)
+    out |= dict(n=len(values), profile=group[0]["profile"], scale=rec.scale_text(group),
+                used=group)
     if not values:
         return out | dict(state="undecided", reason=said + f"{metric} has no value in these runs")
     out |= dict(mean=statistics.fmean(values),
                 spread=statistics.stdev(values) if len(values) > 1 else math.nan)
+    other = (group[0].get("incomparable") or {}).get(metric)  # such as features for the FID
     if not all(map(rec.is_full, group)):
-        return out | dict(state="undecided", reason=said + "reduced scale")
+        reason = said + "reduced scale" + (f", {other}" if other else "")
+        return out | dict(state="undecided", reason=reason)
+    if other:
+        return out | dict(state="undecided", reason=said + other)
     theirs = targets.number(cell["value"])
     if math.isnan(theirs):
         return out | dict(state="undecided", reason=said + "the paper prints no number")
@@ -64,7 +70,7 @@ def scoreboard(found: list[dict] | None = None) -> dict:
     _check(found)
     board: dict = dict(counts={}, claims=[], numbers=[])
     for paper in targets.PAPERS:
-        claims = verdicts.verdicts(paper, found)
+        claims = verdicts(paper, found)
         for claim in claims:
             for test in claim["tests"]:
                 test.pop("used")
@@ -91,7 +97,8 @@ def scoreboard_text(board: dict, numbers: bool = True) -> str:
         lines.append("")
         for claim in (c for c in board["claims"] if c["paper"] == paper):
             lines.append(f"  {claim['id']:4} {claim['state']:15} {claim['claim']}")
-            lines.append(f"{'':23}{claim['reason']}" + (f" ({claim['scale']})" * bool(claim["scale"])))
+            scale = f" ({claim['scale']})" if claim["scale"] else ""
+            lines.append(f"{'':23}{claim['reason']}{scale}")
         rows = [n for n in board["numbers"] if n["paper"] == paper] if numbers else []
         rows = [(n["id"], f"{n['bound']}{n['theirs'] or '–'}",
                  "–" if n["ours"] is None else f"{n['ours']:.6g}",

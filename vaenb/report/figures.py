@@ -29,7 +29,7 @@ _MARKERS = "osD^vP*X"
 
 
 def style() -> None:
-    """Set matplotlib to the book's look; readable on light and dark pages (opaque white ground)."""
+    """Set matplotlib to the book's look; an opaque white ground reads on any page."""
     import matplotlib as mpl
 
     mpl.rcParams.update({
@@ -52,7 +52,8 @@ def colour(model: str) -> str:
 def marker(model: str) -> str:
     """The marker of a model, so that no figure speaks by colour alone."""
     names = list(_COLOURS)
-    return _MARKERS[(names.index(model) if model in names else sum(map(ord, model))) % len(_MARKERS)]
+    place = names.index(model) if model in names else sum(map(ord, model))
+    return _MARKERS[place % len(_MARKERS)]
 
 
 def strip(images, cols: int, gap: int = 2) -> np.ndarray:

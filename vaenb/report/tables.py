@@ -4,6 +4,7 @@ import html
 import math
 import statistics
 
+from vaenb.errors import VaenbError
 from vaenb.report import board, records, targets
 
 SIGNS = {"reproduced": "✓", "supported": "✓", "not reproduced": "✗", "contradicted": "✗",
@@ -11,39 +12,62 @@ SIGNS = {"reproduced": "✓", "supported": "✓", "not reproduced": "✗", "cont
 
 
 class Table:
-    """Rows of (text, hover) cells under a header, with a caption; HTML in a page, text elsewhere."""
+    """Rows of cells (text, hover, kind) under a header; HTML in a page, aligned text elsewhere.
 
-    def __init__(self, header: list[str], rows: list[list[tuple[str, str]]], caption: str):
-        self.header, self.rows, self.caption = header, rows, caption
+    ``kind`` is "" or a class of ``book/_static/vae.css`` (theirs, ours, verdict); ``over``: a row
+    of (text, span) above the header.
+    """
+
+    def __init__(self, header: list[str], rows: list[list[tuple[str, str, str]]], caption: str,
+                 over: list[tuple[str, int]] | None = None):
+        self.header, self.rows, self.caption, self.over = header, rows, caption, over or []
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header)
-        body = "".join(f"<tr>{''.join(map(_cell, row, range(len(row))))}</tr>" for row in self.rows)
-        return (f'<table class="dataframe vae-table"><caption>{html.escape(self.caption)}</caption>'
-                f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        over = "".join(f'<th scope="colgroup" colspan="{span}">{html.escape(text)}</th>'
+                       for text, span in self.over)
+        over = f"<tr>{over}</tr>" if over else ""
+        body = "".join("<tr>" + "".join(map(_cell, row, range(len(row)))) + "</tr>"
+                       for row in self.rows)
+        return (f'<div class="vae-scroll"><table class="dataframe vae-table">'
+                f"<caption>{html.escape(self.caption)}</caption><thead>{over}<tr>{head}</tr></thead>"
+                f"<tbody>{body}</tbody></table></div>")
 
     def __repr__(self) -> str:
-        lines = [self.header, *([text for text, _ in row] for row in self.rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
+        names = [text for text, span in self.over for _ in range(span)] or [""] * len(self.header)
+        head = [" ".join(filter(None, pair)) for pair in zip(names, self.header, strict=True)]
+        lines = [head, *([f"{SIGNS.get(text, '')} {text}".strip() if kind == "verdict" else text
+                          for text, _, kind in row] for row in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
                 for line in lines]
         return "\n".join([*text, self.caption])
 
 
-def _cell(cell: tuple[str, str], place: int) -> str:
-    text, hover = (html.escape(part, quote=True) for part in cell)
+def _cell(cell: tuple[str, str, str], place: int) -> str:
+    text, hover = (html.escape(part, quote=True) for part in cell[:2])
     title = f' title="{hover}"' if hover else ""
-    return f'<th scope="row"{title}>{text}</th>' if place == 0 else f"<td{title}>{text}</td>"
+    if cell[2] == "verdict":  # vae.css puts the sign before the word
+        title += f' data-verdict="{text}"'
+    kind = f' class="{cell[2]}"' if cell[2] else ""
+    return f'<th scope="row"{title}>{text}</th>' if place == 0 else f"<td{kind}{title}>{text}</td>"
 
 
 def number(mean: float, spread: float = math.nan) -> str:
-    """A mean and its spread over seeds in about four significant digits: "-775.1 ± 2.3"."""
+    """A mean and its spread over seeds, the spread with two digits: "−775.1 ± 2.3"; without a
+    spread four digits."""
     if not math.isfinite(mean):
         return "–"
-    digits = max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else 0
-    digits = min(digits, 1) if abs(mean) >= 100 else min(digits, 6)
-    told = f"{mean:.{digits}f}"
-    return told + (f" ± {spread:.2g}" if math.isfinite(spread) else "")
+    size = math.floor(math.log10(abs(mean))) if mean else 0
+    known = math.isfinite(spread) and spread > 0
+    digits = 1 - math.floor(math.log10(spread)) if known else 3 - size
+    digits = max(0, min(digits, 5 - size, 6))  # records keep six
+    told = f"{mean:.{digits}f}".replace("-", "−")
+    return told + (f" ± {spread:.{digits}f}" if known else "")
+
+
+def _ours(mean: float, spread: float, n: int, profile: str) -> str:
+    return number(mean, spread) + (f" ({profile}, n={n})" if n else "")
 
 
 def provenance(found: list[dict]) -> str:
@@ -53,10 +77,11 @@ def provenance(found: list[dict]) -> str:
     last = max(found, key=lambda r: r["when"])
     data = last.get("data") or {}
     seeds = sorted({r["seed"] for r in found})
+    spent = sum(r.get("seconds") or 0 for r in found)
     return (f"{records.scale_text(found)}; data {data.get('name')} ({data.get('note')}; sha256 "
             f"{str(data.get('sha256'))[:12]}); seeds {seeds}; {last.get('device')}, torch "
             f"{last.get('torch')}, vaenb {last.get('version')} code {last.get('code')}; "
-            f"{last['when'][:16]} UTC; {sum(r.get('seconds') or 0 for r in found):.0f} s of training")
+            f"{last['when'][:16]} UTC; {spent:.0f} s of training")
 
 
 def _caption(found: list[dict]) -> str:
@@ -76,24 +101,28 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
             setting = cell["setting"] if "=" in cell["setting"] else ""
             rows.setdefault((cell["model"], setting), {})[cell["metric"]] = cell
             metrics += [cell["metric"]] * (cell["metric"] not in metrics)
+    if not rows:
+        raise VaenbError(f"{paper} prints no {table} for {dataset!r}: the names stand in "
+                         f"book/targets/{paper}.csv")
     body, used = [], []
     for (model, setting), printed in rows.items():
-        row = [(", ".join(filter(None, (model, setting))).replace("sigma", "σ"), "")]
+        row = [(", ".join(filter(None, (model, setting))).replace("sigma", "σ"), "", "")]
         for metric in metrics:
             cell = printed.get(metric)
             if cell is None:
-                row += [("", "not printed"), ("", "")]
+                row += [("–", "the paper prints none", "theirs"),
+                        ("–", "nothing to answer", "ours")]
                 continue
-            row.append((f"{cell['bound']} {cell['value'] or '–'}".strip(), cell["note"]))
+            theirs = f"{cell['bound']} {cell['value'].replace('-', '−', 1) or '–'}".strip()
+            row.append((theirs, cell["note"], "theirs"))
             answer = board.ours(cell, found)
             used += answer["used"]
             told = f"{answer['state']}: {answer['reason']}. {provenance(answer['used'])}"
-            row.append((number(answer["mean"], answer["spread"]), told))
+            ours = _ours(*(answer[k] for k in ("mean", "spread", "n", "profile")))
+            row.append((ours, told, "ours"))
         body.append(row)
-    header = [f"{table}, {dataset}"]
-    for metric in metrics:
-        header += [f"{metric}, theirs", "ours"]
-    return Table(header, body, _caption(used))
+    over = [(f"{table}, {dataset}", 1), *((metric, 2) for metric in metrics)]
+    return Table(["", *["theirs", "ours"] * len(metrics)], body, _caption(used), over)
 
 
 def ours(found: list[dict], metrics: list[str], label) -> Table:
@@ -104,20 +133,20 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
         rows.setdefault(label(record["settings"]), []).append(record)
     body = []
     for name, group in rows.items():
-        row = [(name, provenance(group))]
+        row = [(name, provenance(group), "")]
         for metric in metrics:
             values = [v for v in (records.number(r, metric) for r in group) if math.isfinite(v)]
             spread = statistics.stdev(values) if len(values) > 1 else math.nan
             mean = statistics.fmean(values) if values else math.nan
-            row.append((number(mean, spread), f"n = {len(values)} of {len(group)}"))
+            told = f"{len(values)} of {len(group)} runs have a value"
+            row.append((_ours(mean, spread, len(values), group[0]["profile"]), told, "ours"))
         body.append(row)
     return Table(["setting", *metrics], body, _caption(found))
 
 
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
-    body = [[(f"{c['id']} ({c['where']})", c["note"]), (c["claim"], ""),
-             (f"{SIGNS[c['state']]} {c['state']}", c["scale"]), (c["reason"], c["scale"])]
-            for c in claims]
+    body = [[(f"{c['id']} ({c['where']})", c["note"], ""), (c["claim"], "", ""),
+             (c["state"], c["scale"], "verdict"), (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
                  "Verdicts follow the rules in book/targets/tests.csv; scale on hover.")

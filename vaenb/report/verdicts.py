@@ -64,7 +64,8 @@ def parse(text: str, experiments: str) -> dict:
     head, colon, tail = text.partition(":")
     if colon:
         experiments, text = head, tail
-    found = dict(experiments=experiments.split(), is_=[], not_=[], best=None, argbest=None, over=None)
+    found = dict(experiments=experiments.split(), is_=[], not_=[], best=None, argbest=None,
+                 over=None)
     for part in filter(None, (p.strip() for p in text.split(";"))):
         key, equals, value = (p.strip() for p in part.partition("="))
         if not equals:
@@ -117,7 +118,7 @@ def best(found: list[dict], key: str, metric: str, sign: int = 1) -> tuple[list[
     for record in found:
         at.setdefault(record["settings"].get(key), []).append(record)
     means = {v: sign * mean(measured(r, metric) for r in group) for v, group in at.items()}
-    value = min(means, key=lambda v: (math.isnan(means[v]), means[v] if means[v] == means[v] else 0))
+    value = min(means, key=lambda v: math.inf if math.isnan(means[v]) else means[v])
     return at[value], value
 
 
@@ -236,7 +237,7 @@ def _ranks(rule, found, selector):
             order[name] = mean(measured(r, rule["metric"]) for r in group)
         return order
 
-    ours = means(found, selector["best"])
+    ours, sides = means(found, selector["best"]), [found]
     if rule["b"].startswith("printed:"):
         table, dataset, metric = rule["b"].removeprefix("printed:").strip().split("|")
         theirs = {c["model"].removesuffix(" (Ours)"): targets.number(c["value"])
@@ -244,10 +245,15 @@ def _ranks(rule, found, selector):
                   and (c["table"], c["dataset"], c["metric"]) == (table, dataset, metric)}
     else:
         other = parse(rule["b"], rule["experiment"])
-        theirs = means(chosen(rule["all"], other), other["best"])
+        there = rec.groups(chosen(rule["all"], other))
+        if not there:
+            return dict(used=found, n=0)  # "too few seeds"
+        theirs, sides = means(there[0], other["best"]), [found, there[0]]
     names = [m for m in ours if math.isfinite(ours[m]) and math.isfinite(theirs.get(m, math.nan))]
-    seeds = min(len({r["seed"] for r in found if r["settings"]["model"] == m}) for m in ours)
-    out = dict(used=found, n=seeds, said=f"Spearman over {len(names)} methods")
+    seeds = [len({r["seed"] for r in side if r["settings"]["model"] == m})
+             for side in sides for m in names]
+    out = dict(used=sum(sides, []), n=min(seeds, default=0),
+               said=f"Spearman over {len(names)} methods")
     if len(names) < 5:
         return out
     rho = float(spearmanr([ours[m] for m in names], [theirs[m] for m in names])[0])
@@ -275,7 +281,8 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     sets = [chosen(found, side) for side in sides]
     for text, here in zip((rule["a"], rule["b"]), sets, strict=False):
         if not here:
-            return out | dict(state="not run", reason=f"no record of {text.strip()}")
+            told = text.strip() if ":" in text else f"{rule['experiment']}: {text.strip()}"
+            return out | dict(state="not run", reason=f"no record of {told}")
     choice = next((c for c in sorted(
         itertools.product(*(list(enumerate(rec.groups(s))) for s in sets)),
         key=lambda c: sum(i for i, _ in c)) if len(c) == 1 or _alike(c[0][1], c[1][1])), None)
@@ -309,7 +316,8 @@ def _claim(row: dict, results: list[dict]) -> dict:
     states = Counter(t["state"] for t in results)
     deciding = [t for t in results if t["state"] == "fails"] or results
     used = [r for t in deciding for r in t["used"]]
-    out |= dict(scale=rec.scale_text(used), profile=", ".join(sorted({r["profile"] for r in used})))
+    profiles = sorted({r["profile"] for r in used})
+    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles))
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
         return out | dict(state="not run", reason=reason)

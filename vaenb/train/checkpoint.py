@@ -1,9 +1,11 @@
 """Checkpoints: plain arrays and JSON in one .npz, written whole or not at all, never pickled."""
 
+import dis
 import hashlib
 import json
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +13,58 @@ import numpy as np
 from vaenb.errors import VaenbError
 
 
-def _code(function) -> str:
-    """What a function does, whatever file and line it stands in."""
+def _code(function, above=()) -> str:
+    """What a function does, whatever file and line it stands in.
+
+    Its code, the functions in its closure, and the constants among its defaults, its closure and
+    the globals it reads. Functions that it calls by a global name are not followed.
+    """
+    if isinstance(function, partial):
+        given = repr((function.args, sorted(function.keywords.items())))
+        return "|".join([_code(function.func, above), given])
     code = getattr(function, "__code__", None)
-    if code is None:
-        return repr(function)
+    if code is None or function in above:
+        return repr(function) if code is None else function.__name__
     parts = [_code_of_constant(c) for c in code.co_consts if c != function.__doc__]
+    parts += _captured(function, (*above, function))
     return "|".join([code.co_code.hex(), *code.co_names, *parts])
 
 
 def _code_of_constant(constant) -> str:
     if hasattr(constant, "co_code"):
-        return "|".join([constant.co_code.hex(), *constant.co_names, *map(_code_of_constant, constant.co_consts)])
-    return repr(constant)
+        parts = map(_code_of_constant, constant.co_consts)
+        return "|".join([constant.co_code.hex(), *constant.co_names, *parts])
+    return repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
 
 
-def fingerprint(loss, lr, steps, batch, clip, every, data) -> str:
-    """What a member's path depends on beside its own row and model: schedule, loss and data."""
+def _captured(function, above) -> list[str]:
+    code, outside = function.__code__, function.__globals__
+    closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    values = {name: outside[name] for name in _globals_read(code) if name in outside}
+    values = {name: value for name, value in values.items() if _constant(value)}
+    values |= {name: cell.cell_contents for name, cell in closure}
+    values |= {f"{i}": value for i, value in enumerate(function.__defaults__ or ())}
+    values |= function.__kwdefaults__ or {}
+    follow = {name: _code(v, above) for name, v in values.items() if hasattr(v, "__code__")}
+    plain = {name: repr(v) for name, v in values.items() if _constant(v)}
+    return [f"{name}={told}" for name, told in sorted((plain | follow).items())]
+
+
+def _globals_read(code) -> set[str]:
+    found = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    return found.union(*(_globals_read(c) for c in code.co_consts if hasattr(c, "co_code")))
+
+
+def _constant(value) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_constant, value))
+    return value is None or isinstance(value, (bool, int, float, str, bytes))
+
+
+def fingerprint(loss, lr, steps, batch, clip, every, data, valid=None) -> str:
+    """What a member's file depends on beside its own row and model: schedule, loss and data."""
     digest = hashlib.sha256(repr((_code(loss), _code(lr), steps, batch, clip, every)).encode())
-    for part in data:
+    for part in data + (valid or ()):
         digest.update(repr((part.dtype, part.shape)).encode())
         digest.update(part.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -43,7 +78,8 @@ class Checkpoint:
         initial = hashlib.sha256()
         for tensor in model.state_dict().values():
             initial.update(tensor.cpu().contiguous().numpy().tobytes())
-        name = repr((prints, sorted(row.items()), layout, repr(model), initial.hexdigest()))
+        facts = [prints, sorted(row.items()), layout, repr(model), initial.hexdigest()]
+        name = repr(tuple(facts + _attributes(model)))
         self.path = Path(folder) / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.npz"
 
     def load(self):
@@ -57,10 +93,10 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return arrays, json.loads(str(arrays.pop("facts")))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise VaenbError(f"the checkpoint {self.path} is damaged ({error}): delete it and run again") from None
         except Exception as error:  # zipfile and zlib have error types of their own
-            raise VaenbError(f"the checkpoint {self.path} is damaged ({error}): delete it and run again") from None
+            raise VaenbError(
+                f"the checkpoint {self.path} is damaged ({error}): delete it and run again"
+            ) from None
 
     def save(self, tensors: dict, facts: dict) -> None:
         """Write beside the old file, then replace it: a reader sees the old one or the new one.
@@ -78,9 +114,23 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
         except OSError as error:
+            raise VaenbError(
+                f"the checkpoint {self.path} cannot be written ({error.strerror or error}): make "
+                f"room there and run again; the last one saved is whole"
+            ) from None
+        finally:
             if temporary:
                 Path(temporary).unlink(missing_ok=True)
-            raise VaenbError(
-                f"the checkpoint {self.path} cannot be written ({error.strerror}): make room there "
-                f"and run again; the last one saved is whole"
-            ) from None
+
+
+def _attributes(model) -> list:
+    """Numbers and strings that a reader's own modules hold beside their tensors."""
+    found = []
+    for place, module in model.named_modules():
+        if type(module).__module__.split(".")[0] not in ("torch", "vaenb"):  # these show theirs
+            found += [
+                (place, name, value)
+                for name, value in sorted(vars(module).items())
+                if name[0] != "_" and name != "training" and _constant(value)
+            ]
+    return found

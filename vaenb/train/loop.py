@@ -1,9 +1,10 @@
 """`fit`: train one setting or a list of settings of one model, seeded, resumable, without waiting.
 
-The contract: an ordinary module, and ``loss(model, x, hp) -> (scalar, dict of scalars)`` written for
-one model, one batch ``x`` and one row of settings, reached as ``hp.beta`` and so on, beside ``hp.rng``
-(noise that depends on seed and step alone) and ``hp.step``. A member's path depends on its own row
-and nothing else. This is the plain backend: one member after another.
+The contract: an ordinary module, and ``loss(model, x, hp) -> (scalar, dict of scalars)`` written
+for one model, one batch ``x`` and one row of settings, reached as ``hp.beta`` and so on, beside
+``hp.rng`` (noise that depends on seed and step alone) and ``hp.step`` (training steps done). A
+member's path depends on its own row and nothing else. This is the plain backend: one member after
+another.
 """
 
 import math
@@ -26,7 +27,10 @@ class OutOfTime(Exception):
 
 
 def device(name: str = "auto") -> torch.device:
-    """"auto" (a GPU when there is one), "cpu" or "cuda". Raises VaenbError when it is not there."""
+    """"auto" (a GPU when there is one), "cpu" or "cuda".
+
+    Raises VaenbError when it is unknown or not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):
@@ -39,9 +43,10 @@ def device(name: str = "auto") -> torch.device:
 class Runs:
     """What `fit` returns: ``runs[k]`` is the trained module of row k, in evaluation mode.
 
-    ``settings[k]``, ``history[k]`` (dict of equal-length lists: step, loss, what the loss returned,
-    valid_...; each entry is the mean over the steps since the one before), ``alive[k]`` (False: the
-    member met a number that is not finite and stands still since), ``seconds[k]`` of training.
+    ``settings[k]``, ``history[k]`` (dict of equal-length lists: step, loss, what the loss
+    returned, valid_...; each entry is the mean over the steps since the one before), ``alive[k]``
+    (False: the member met a number that is not finite and stands still since), ``seconds[k]`` of
+    training.
     """
 
     def __init__(self):
@@ -60,40 +65,45 @@ class _Member:
     def __init__(self, make_model, row, where):
         self.row = {"seed": 0, **row}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.row["seed"])
+            torch.default_generator.manual_seed(self.row["seed"])
             self.model = make_model()
         self.model.to(where).train()
         params = list(self.model.parameters())
         if not params:
             raise VaenbError("the model has no parameters to train")
-        self.p = torch.cat([_flat(p.detach()) for p in params])
+        dense = [p.detach().clone() for p in params]
+        self.p = torch.cat([d.as_strided((d.numel(),), (1,)) for d in dense])  # as they lie
         self.g, self.m, self.v = (torch.zeros_like(self.p) for _ in range(3))
         start = 0
-        for p in params:  # the module's own tensors become views of the flat ones
-            shape, stride = p.shape, p.stride()
+        for p, d in zip(params, dense, strict=True):  # become views of the flat ones
+            shape, stride = d.shape, d.stride()
             p.data = self.p.as_strided(shape, stride, start)
             p.grad = self.g.as_strided(shape, stride, start)
             start += p.numel()
         self.alive = torch.ones((), dtype=torch.bool, device=where)
         self.t, self.seconds, self.history, self.totals = 0, 0.0, {}, {}
-        self.hp = {k: torch.tensor(v, device=where, dtype=self._type(v)) for k, v in self.row.items()}
+        self.hp = {}
+        for name, value in self.row.items():
+            kind = torch.int64 if isinstance(value, int) else self.p.dtype
+            self.hp[name] = torch.tensor(value, device=where, dtype=kind)
 
-    def _type(self, value):
-        return torch.int64 if isinstance(value, int) else self.p.dtype
-
-    def settings(self, purpose: str, step: int) -> SimpleNamespace:
+    def settings(self, purpose: str, index: int) -> SimpleNamespace:
+        """The row as the loss sees it, with the noise of training step or item ``index``."""
         where = self.p.device
-        rng = Rng(key(self.hp["seed"], purpose, step, where))
-        return SimpleNamespace(**self.hp, rng=rng, step=torch.tensor(step, device=where))
+        rng = Rng(key(self.hp["seed"], purpose, index, where))
+        return SimpleNamespace(**self.hp, rng=rng, step=torch.full((), self.t, device=where))
 
     def step(self, loss, x, lr, clip):
         """One Adam step (Kingma & Ba 2015); reads nothing back from the device."""
         hp = self.settings("noise", self.t)
         self.g.zero_()
+        buffers = [(b, b.clone()) for b in self.model.buffers()]
         value, extras = loss(self.model, x, hp)
         value.backward()
         norm = self.g.norm()
         self.alive &= norm.isfinite() & value.detach().isfinite()
+        for buffer, before in buffers:
+            buffer.copy_(torch.where(self.alive, buffer, before))
         self.t += 1
         rate = self.row["lr"] if "lr" in self.row else lr(hp) if callable(lr) else lr
         c1, c2 = 1 - 0.9**self.t, 1 - 0.999**self.t
@@ -102,10 +112,11 @@ class _Member:
         self.g.masked_fill_(~self.alive, 0)
         self.m.lerp_(self.g, 0.1)
         self.v.mul_(0.999).addcmul_(self.g, self.g, value=0.001)
-        self.p.sub_(self.m / (self.v / c2).sqrt_().add_(1e-8) * (self.alive * (rate / c1)))
+        rate = self.alive.to(self.p.dtype) * (rate / c1)
+        self.p.sub_(self.m / (self.v / c2).sqrt_().add_(1e-8) * rate)
         for name, scalar in {"loss": value, **extras}.items():
-            scalar = scalar.detach()
-            self.totals[name] = self.totals[name] + scalar if name in self.totals else scalar.clone()
+            total = scalar.detach().clone()
+            self.totals[name] = self.totals[name] + total if name in self.totals else total
 
     def log(self, window, valid):
         """Close a logging window: the only place that waits for the device."""
@@ -141,15 +152,9 @@ class _Member:
     def load(self, arrays: dict, facts: dict):
         for name, mine in self.state().items():
             mine.copy_(torch.from_numpy(arrays[name]).view_as(mine))
-        self.totals = {
-            n[6:]: torch.from_numpy(a).to(self.p.device) for n, a in arrays.items() if n.startswith("total.")
-        }
+        totals = {n[6:]: a for n, a in arrays.items() if n.startswith("total.")}
+        self.totals = {n: torch.from_numpy(a).to(self.p.device) for n, a in totals.items()}
         self.t, self.seconds, self.history = facts["t"], facts["seconds"], facts["history"]
-
-
-def _flat(p):
-    """The entries of a dense tensor in the order in which they lie in memory."""
-    return p.as_strided((p.numel(),), (1,), p.storage_offset())
 
 
 def _floats(d):
@@ -160,28 +165,63 @@ def _unwrap(parts):
     return parts[0] if len(parts) == 1 else parts
 
 
-def _check(data, valid, sweep, steps, batch, every):
+def _number(value) -> bool:
+    whole = isinstance(value, int) and abs(value) < 2**63
+    return not isinstance(value, bool) and (
+        whole or (isinstance(value, float) and math.isfinite(value))
+    )
+
+
+def _check(data, valid, sweep, steps, batch, every, lr, clip):
     for name, value in (("steps", steps), ("batch", batch), ("every", every)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise VaenbError(f"{name} is {value!r} and must be a whole number of at least 1")
+    if not callable(lr) and not (_number(lr) and lr > 0):
+        raise VaenbError(f"lr is {lr!r} and must be a number above 0, or a function of hp")
+    if not (_number(clip) and clip >= 0):
+        raise VaenbError(f"clip is {clip!r} and must be a number above 0, or 0 for no clipping")
     for parts, what in ((data, "training data"), (valid or data, "validation data")):
-        if len({len(d) for d in parts}) != 1:
-            raise VaenbError(f"the parts of the {what} have lengths {[len(d) for d in parts]}: they must agree")
+        for part in parts:
+            if not isinstance(part, torch.Tensor):
+                raise VaenbError(
+                    f"the {what} hold a {type(part).__name__}: give tensors, such as "
+                    f"torch.from_numpy(array)"
+                )
+        lengths = [len(d) for d in parts]
+        if len(set(lengths)) != 1:
+            raise VaenbError(f"the parts of the {what} have lengths {lengths}: they must agree")
     if len(data[0]) < batch:
-        raise VaenbError(f"batch {batch} is larger than the {len(data[0])} training items: take a smaller batch")
+        raise VaenbError(
+            f"batch {batch} is larger than the {len(data[0])} training items: take a smaller batch"
+        )
     if not sweep:
-        raise VaenbError("the sweep is empty: give at least one row of settings, such as [dict(seed=0)]")
+        raise VaenbError(
+            "the sweep is empty: give at least one row of settings, such as [dict(seed=0)]"
+        )
     for k, row in enumerate(sweep):
+        if not isinstance(row, dict):
+            raise VaenbError(
+                f"sweep row {k} is {row!r} and must be a dict of numbers, such as dict(seed=0)"
+            )
         for name, value in row.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if name in ("rng", "step"):
+                raise VaenbError(
+                    f"setting {name!r} of sweep row {k} has a name that hp keeps for itself: "
+                    f"take another"
+                )
+            if not _number(value):
                 raise VaenbError(
                     f"setting {name!r} of sweep row {k} is {value!r} and must be a finite number: "
                     f"what is not a number belongs into the model, in a fit of its own"
                 )
         if not isinstance(row.get("seed", 0), int):
-            raise VaenbError(f"the seed of sweep row {k} is {row['seed']!r} and must be a whole number")
+            raise VaenbError(
+                f"the seed of sweep row {k} is {row['seed']!r} and must be a whole number"
+            )
         if row.get("lr", 1) <= 0:
-            raise VaenbError(f"the learning rate of sweep row {k} is {row['lr']} and must be above 0")
+            raise VaenbError(
+                f"the learning rate of sweep row {k} is {row['lr']} and must be above 0"
+            )
 
 
 def fit(
@@ -204,11 +244,12 @@ def fit(
 ) -> Runs:
     """Train ``make_model()`` once for each row of ``sweep`` (one run is a sweep of one).
 
-    data: a tensor [N, ...] or a tuple of such (images and labels), kept on the device; uint8 batches
-        reach the loss as floats in [0, 1]. Each epoch is a fresh order keyed by the row's seed; a last
-        incomplete batch is dropped. valid: the same for validation, every ``every`` steps.
-    sweep: list of dicts of numbers; "seed" (default 0) keys initialisation, order and noise, so that
-        rows of equal seed share all three; "lr", when given, wins over ``lr``.
+    data: a tensor [N, ...] or a tuple of such (images and labels), kept on the device; uint8
+        batches reach the loss as floats in [0, 1]. Each epoch is a fresh order keyed by the row's
+        seed; a last incomplete batch is dropped. valid: the same for validation, every ``every``
+        steps and at the end, in evaluation mode, with the same noise each time.
+    sweep: list of dicts of numbers; "seed" (default 0) keys initialisation, order and noise, so
+        that rows of equal seed share all three; "lr", when given, wins over ``lr``.
     lr: a number, or a function of ``hp`` (for schedules). clip: largest gradient norm; 0: none.
     checkpoint: a folder; the state is written there every half minute and at the end, and the same
         call continues from it to the same bits on a CPU (on a GPU to the rounding of its kernels).
@@ -217,11 +258,11 @@ def fit(
     Raises VaenbError for settings that cannot be, before any training.
     """
     data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
-    _check(data, valid, sweep, steps, batch, every)
+    _check(data, valid, sweep, steps, batch, every, lr, clip)
     where = device if isinstance(device, torch.device) else globals()["device"](device)
     data = tuple(d.to(where) for d in data)
     valid = valid and tuple(d.to(where) for d in valid)
-    prints = checkpoint and fingerprint(loss, lr, steps, batch, clip, every, data)
+    prints = checkpoint and fingerprint(loss, lr, steps, batch, clip, every, data, valid)
     runs = Runs()
     bar = _bar(steps * len(sweep), label, progress)
     for row in sweep:
@@ -252,12 +293,14 @@ def _train(member, loss, data, valid, steps, batch, lr, clip, every, store, dead
     def save():
         member.seconds = before + time.monotonic() - began
         if store:
-            store.save(member.state(), dict(t=member.t, seconds=member.seconds, history=member.history))
+            facts = dict(t=member.t, seconds=member.seconds, history=member.history)
+            store.save(member.state(), facts)
 
     while member.t < steps:
         epoch, k = divmod(member.t, per_epoch)
         if order is None or k == 0:
-            order = Rng(key(member.hp["seed"], "order", epoch, member.p.device)).bits(count).argsort()
+            shuffle = Rng(key(member.hp["seed"], "order", epoch, member.p.device))
+            order = shuffle.bits(count).argsort()
         picked = order[k * batch : (k + 1) * batch]
         member.step(loss, _unwrap(tuple(_floats(d[picked]) for d in data)), lr, clip)
         bar.update(1)
@@ -273,11 +316,20 @@ def _train(member, loss, data, valid, steps, batch, lr, clip, every, store, dead
         if deadline is not None and now > deadline and member.t < steps:
             save()
             bar.close()
-            raise OutOfTime(f"time is up at step {member.t} of {steps}: run the same command again to go on")
+            raise OutOfTime(
+                f"time is up at step {member.t} of {steps}: run the same command again to go on"
+            )
     save()
 
 
 def _bar(total, label, progress):
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=label, disable=not progress, file=sys.stdout, mininterval=1.0, unit="step")
+    return tqdm(
+        total=total,
+        desc=label,
+        disable=not progress,
+        file=sys.stdout,
+        mininterval=1.0,
+        unit="step",
+    )

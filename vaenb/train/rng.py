@@ -1,4 +1,4 @@
-"""Counter-based random numbers: every draw is a pure function of (seed, purpose, step, call, index).
+"""Counter-based random numbers: a draw is a pure function of (seed, purpose, step, call, index).
 
 There is no generator state. A run's path therefore does not depend on what else is drawn, on the
 place of a member in a sweep, or on how often the run was interrupted, and a checkpoint holds no
@@ -26,14 +26,21 @@ def key(seed, purpose: str, step, device=None) -> torch.Tensor:
 
     ``seed`` and ``step`` are integers or int64 tensors (any shape that broadcasts).
     """
-    seed, step = (torch.as_tensor(v, dtype=torch.int64, device=device) for v in (seed, step))
+    seed, step = (_int64(v, device) for v in (seed, step))
     return _mix(_mix(_mix(seed + _GOLD) + _PURPOSES[purpose]) + step)
+
+
+def _int64(value, device):
+    if isinstance(value, torch.Tensor):
+        return value.to(device=device, dtype=torch.int64)
+    return torch.full((), value, dtype=torch.int64, device=device)  # a copy would wait for a GPU
 
 
 class Rng:
     """Random numbers from one key; the n-th call on equal keys always gives the same numbers.
 
-    Uniforms have 23 bits and are never 0 or 1; normals (Box-Muller) end at 5.8 standard deviations.
+    Uniforms have 23 bits and are never 0 or 1; normals (Box-Muller) end at 5.8 standard
+    deviations.
     """
 
     def __init__(self, key: torch.Tensor):

@@ -1,0 +1,449 @@
+"""Targets, verdicts, the scoreboard, tables and figures, held against known answers."""
+
+import html.parser
+import io
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vaenb import VaenbError, report
+from vaenb.report import board, figures, records, tables, targets
+from vaenb.report.verdicts import best, chosen, holm, interval, p_below, p_within, parse
+
+PAPER, CHAPTER = "calibrated-decoders", "01_calibrated_decoders"
+REDUCED, FULL = {"steps": [3000, 5723], "width": [8, 32]}, {"steps": [5723, 5723]}
+
+
+def made(experiment, model, seed, metrics, data="svhn", scale=REDUCED, converged=True, cells=(),
+         complete=True, **settings):
+    record = records.new(
+        CHAPTER, experiment, "full" if scale == FULL else "cpu", {"model": model} | settings, seed,
+        metrics, scale=scale, steps=scale["steps"][0], cells=dict(cells),
+        data={"name": data, "sha256": "ab" * 32, "complete": complete, "note": "a note"},
+        convergence={"converged": converged})
+    return {**record, "when": f"2026-01-01T00:00:{seed:02d}"}
+
+
+def ablation(elbo=-100.0, frechet=50.0, seeds=4, **same):
+    """Table 3's per-pixel against shared variance: C09 holds by ``elbo`` and ``frechet``."""
+    noise, found = random.Random(0), []
+    for seed in range(seeds):
+        found += [
+            made("table3", "Shared sigma-VAE", seed, dict(
+                neg_elbo=-900 + noise.gauss(0, 1), frechet=30 + noise.gauss(0, 1)),
+                **{"data": "mnist"} | same),
+            made("table3", "Per-pixel sigma-VAE", seed, dict(
+                neg_elbo=-900 + elbo + noise.gauss(0, 1), frechet=30 + frechet + noise.gauss(0, 1)),
+                **{"data": "mnist"} | same)]
+    return found
+
+
+def claim(number, found):
+    [verdict] = report.verdicts(PAPER, found, [number])
+    return verdict
+
+
+# --- targets --------------------------------------------------------------------------------
+
+def test_every_printed_cell_has_its_own_id():
+    counts = {paper: len(targets.cells(paper)) for paper in targets.PAPERS}
+    assert counts == {"calibrated-decoders": 182, "dueling-decoders": 369, "lagging-inference": 562,
+                      "information-trading": 92, "rate-regularization": 78}
+    cells = targets.cells()
+    assert len(cells) == 1283 == len({(c["paper"], c["id"]) for c in cells})
+    first = [c for c in cells if c["id"] == "Table 1|SVHN|beta-VAE|beta=0.01|-log p"]
+    assert [c["value"] for c in first] == ["-3186"] and targets.target_id(first[0]) == first[0]["id"]
+    assert sum(c["id"].endswith("#2") for c in cells) == 12
+    assert len(targets.claims()) == 83 and len(targets.claims(PAPER)) == 18
+    with pytest.raises(VaenbError, match="no paper 'vae'.*calibrated-decoders"):
+        targets.cells("vae")
+
+
+def test_printed_places_and_spreads():
+    for text, half in [("22.25", 0.005), ("9179", 0.5), ("-49.78", 0.005), ("1e-3", 5e-4),
+                       ("104.0", 0.05)]:
+        assert targets.half_unit(text) == pytest.approx(half)
+    assert math.isnan(targets.number("sqrt(beta/2)")) and targets.number("-3333") == -3333
+    row = {"paper": "lagging-inference", "table": "Table 7", "std": "0.0009"}  # a variance
+    assert targets.spread(row) == pytest.approx(0.03)
+    assert targets.spread(row | {"table": "Table 1"}) == pytest.approx(0.0009)
+
+
+def test_the_rules_are_well_formed():
+    rules, claims = targets.rules(), {c["id"] for c in targets.claims()}
+    assert {r["claim"] for r in rules} == {f"C{i:02d}" for i in range(1, 19)} and len(rules) > 30
+    for rule in rules:
+        assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
+        assert rule["test"] in ("below", "above", "within", "fisher", "trend", "ranks")
+        sides = [parse(rule["a"], rule["experiment"])]
+        if rule["test"] == "trend":
+            assert rule["b"] in ("increasing", "decreasing") and sides[0]["over"]
+        else:
+            sides.append(parse(rule["b"], rule["experiment"]))
+        assert all(side["experiments"] for side in sides)
+        if rule["test"] == "within":
+            assert float(rule["margin"]) > 0 and rule["note"] or rule["claim"] == "C15"
+    with pytest.raises(VaenbError, match="'beta' of .* is not key=value"):
+        parse("model=x; beta", "table1")
+
+
+# --- statistics -----------------------------------------------------------------------------
+
+def test_paired_t_agrees_with_scipy():
+    a, b = [3.1, 2.9, 4.0, 3.3], [3.9, 3.4, 4.1, 4.4]
+    d = [x - y for x, y in zip(a, b, strict=True)]
+    assert p_below(d) == pytest.approx(stats.ttest_rel(a, b, alternative="less").pvalue, rel=1e-9)
+    shifted = stats.ttest_1samp(d, -0.2, alternative="less").pvalue
+    assert p_below(d, -0.2) == pytest.approx(shifted, rel=1e-9)
+    assert interval(d) == pytest.approx(stats.ttest_rel(a, b).confidence_interval(0.95))
+    assert p_below([-2.0] * 3) == 0 and p_below([0.0] * 3) == 1 and p_below([2.0] * 3) == 1
+
+
+def test_holm_worked_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6, 0.9]) == [1, 1, 1] and holm([]) == []
+
+
+def test_equivalence_by_two_one_sided_tests():
+    d = [0.1, -0.2, 0.05, 0.15]
+    upper = stats.ttest_1samp(d, 1, alternative="less").pvalue
+    lower = stats.ttest_1samp(d, -1, alternative="greater").pvalue
+    assert p_within(d, 1)[0] == pytest.approx(max(upper, lower)) and p_within(d, 1)[0] < 0.01
+    inside, outside = p_within([5.1, 4.9, 5.0, 5.2], 1)
+    assert inside > 0.99 and outside < 1e-3
+    assert p_within([-x for x in (5.1, 4.9, 5.0, 5.2)], 1) == pytest.approx((inside, outside))
+    inside, outside = p_within([9.0, -8.0, 3.0], 1)  # neither equal nor different
+    assert inside > 0.05 and outside > 0.05
+
+
+def test_selectors_choose_and_find_the_best():
+    found = [made("table1", "beta-VAE", s, {"m": abs(math.log10(b) + 2) + s}, beta=b)
+             for b in (0.001, 0.01, 1) for s in range(2)]
+    found.append(made("table2", "Gaussian VAE", 0, {"m": 9.0}))
+    assert len(chosen(found, parse("model=beta-VAE; beta=0.01", "table1"))) == 2
+    assert len(chosen(found, parse("model=beta-VAE; beta!=1.0", "table1"))) == 4
+    assert len(chosen(found, parse("table2: model=Gaussian VAE", "table1"))) == 1
+    winners, value = best(found[:6], "beta", "m")
+    assert value == 0.01 and [r["settings"]["beta"] for r in winners] == [0.01, 0.01]
+    assert best(found[:6], "beta", "m", -1)[1] == 1
+    found[2]["metrics"] = found[3]["metrics"] = {"m": None}  # NaN never wins
+    assert best(found[:6], "beta", "m")[1] == 0.001
+
+
+# --- verdicts: each state -------------------------------------------------------------------
+
+def test_a_reduced_run_supports_or_contradicts():
+    verdict = claim("C09", ablation())
+    assert verdict["state"] == "supported" and verdict["reason"] == "2 of 2 tests hold"
+    assert verdict["scale"] == "cpu: 3000 of 5723 steps, width 8 of 32, 4 seeds"
+    test = verdict["tests"][0]
+    assert test["n"] == 4 and test["low"] < test["effect"] < test["high"]
+    assert test["effect"] == pytest.approx(-100, abs=3) and test["p"][0] < 1e-4
+    verdict = claim("C09", ablation(frechet=-20))
+    assert verdict["state"] == "contradicted"
+    assert [t["state"] for t in verdict["tests"]] == ["holds", "fails"]
+    assert verdict["reason"].startswith("1 of 2 tests hold; model=Per-pixel sigma-VAE above")
+
+
+def test_only_a_full_run_reproduces_or_refutes():
+    assert claim("C09", ablation(scale=FULL))["state"] == "reproduced"
+    assert claim("C09", ablation(scale=FULL, elbo=+50))["state"] == "not reproduced"
+    assert claim("C09", ablation(scale=FULL, complete=False))["state"] == "supported"
+    short = FULL | {"images": [59999, 60000]}
+    assert claim("C09", ablation(scale=short))["state"] == "supported"
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (dict(seeds=2), "too few seeds with a value: 2 of 3"),
+    (dict(converged=False), "8 of 8 runs have not converged"),
+    (dict(data="digits"), "run on digits, the claim speaks of mnist"),
+    (dict(elbo=-0.01), "neither p is small: difference"),
+])
+def test_what_cannot_be_decided_says_why(change, why):
+    verdict = claim("C09", ablation(**change))
+    assert verdict["state"] == "undecided" and why in verdict["reason"]
+
+
+def test_a_value_that_is_missing_is_no_seed():
+    found = ablation(seeds=4)
+    found[1]["metrics"]["neg_elbo"] = found[2]["metrics"]["neg_elbo"] = math.nan
+    assert "too few seeds with a value: 2 of 3" in claim("C09", found)["reason"]
+
+
+def test_different_scales_are_not_compared():
+    found = ablation()
+    for record in found[1::2]:
+        record["scale"] = REDUCED | {"width": [4, 32]}
+    verdict = claim("C09", found)
+    assert verdict["state"] == "undecided" and "run at different scales" in verdict["reason"]
+    both = found + ablation(scale=REDUCED | {"steps": [100, 5723]}, seeds=3)  # a pair that is alike
+    assert claim("C09", both)["scale"].startswith("cpu: 100 of 5723 steps")
+
+
+def test_one_sided_settings_make_a_rule_ambiguous():
+    found = ablation() + [made("table3", "Shared sigma-VAE", 0, {"neg_elbo": 1.0, "frechet": 1.0},
+                               data="mnist", clip=1)]
+    verdict = claim("C09", found)
+    assert verdict["state"] == "undecided" and "the rule is ambiguous" in verdict["reason"]
+
+
+def test_claims_without_records_or_rules_are_not_run():
+    verdict = claim("C09", [])
+    assert verdict["state"] == "not run" and "no record of table3: model=" in verdict["reason"]
+    [other] = report.verdicts("dueling-decoders", [], ["D01"])
+    assert other["state"] == "not run" and "no experiment" in other["reason"]
+    half = [r for r in ablation() if r["settings"]["model"] == "Shared sigma-VAE"]
+    assert claim("C09", half)["state"] == "not run"
+
+
+def test_holm_counts_every_test_of_the_chapter():
+    found = ablation(elbo=-3)
+    alone = claim("C09", found)["tests"][0]
+    more = found + [made("table3", "Bernoulli VAE", s, {"frechet": 31.0 + 7 * (-1) ** s},
+                         data="mnist") for s in range(4)]
+    beside = claim("C09", more)["tests"][0]
+    assert beside["p"] == alone["p"] and beside["holm"][0] == pytest.approx(1.5 * alone["holm"][0])
+
+
+def test_the_best_beta_and_the_learned_one():
+    found = []
+    for seed in range(4):
+        for beta, elbo in [(0.001, 20), (0.01, -3186), (0.1, -1223), (1.0, 1381), (10.0, 4056)]:
+            found.append(made("table1", "beta-VAE", seed, beta=beta, metrics=dict(
+                neg_elbo=elbo + seed, frechet=28 + abs(math.log10(beta) + 2) * 9 + seed % 2,
+                mi=10 - math.log10(beta) + 0.1 * seed, marginal_kl=5 - math.log10(beta) + seed)))
+        found.append(made("table1", "Shared sigma-VAE", seed, dict(
+            neg_elbo=-3349 + 2 * seed, frechet=22 + 0.1 * seed)))
+        found.append(made("table1", "Optimal sigma-VAE", seed, dict(
+            neg_elbo=-3333 + 2 * seed, beta_equiv=0.006 + 1e-4 * seed, mi=13.0 + 0.1 * seed)))
+    c01, c02 = claim("C01", found), claim("C02", found)
+    assert c01["state"] == c02["state"] == "supported"
+    assert all("best beta 0.01" in t["reason"] for t in c01["tests"] + c02["tests"])
+    assert c02["tests"][0]["effect"] == pytest.approx(math.log10(0.00615 / 0.01), abs=0.01)
+    trends = [t for t in claim("C07", found)["tests"] if t["test"] == "trend"]
+    assert [t["state"] for t in trends] == ["holds", "holds"]
+    exact = stats.page_trend_test([[-1, 0, 1, 2, 3]] * 4).pvalue
+    assert trends[0]["p"][0] == pytest.approx(exact) and trends[0]["effect"] == pytest.approx(-1)
+    far = [r | {"metrics": r["metrics"] | {"beta_equiv": 0.06 + 1e-3 * r["seed"]}} for r in found]
+    assert claim("C02", far)["state"] == "contradicted"
+
+
+def test_counts_of_divergence():
+    found = [made("clip", model, seed, {"diverged": float(model[0] == "P" and clip == 0)},
+                  data="mnist", clip=clip, converged=False)
+             for seed in range(8) for model, clip in [
+                 ("Per-pixel sigma-VAE", 0), ("Per-pixel sigma-VAE", 1), ("Shared sigma-VAE", 0)]]
+    verdict = claim("C10", found)
+    assert verdict["state"] == "supported"
+    assert verdict["tests"][0]["p"][0] == pytest.approx(1 / math.comb(16, 8))
+    assert "8 of 8 against 0 of 8" in verdict["tests"][0]["reason"]
+    few = [r for r in found if r["seed"] < 3]
+    assert claim("C10", few)["state"] == "undecided"  # 1 in 20 at best
+
+
+def test_the_order_of_the_methods():
+    names = ["Gaussian VAE", "Bernoulli VAE", "Categorical VAE", "Logistic mixture VAE",
+             "bitwise-categorical VAE", "Shared sigma-VAE", "Optimal sigma-VAE", "Student-t VAE"]
+
+    def column(order):
+        return [made(experiment, name, seed, {"frechet": place + 0.01 * seed}, data=data)
+                for experiment, places, data in [("table2", range(8), "svhn"),
+                                                 ("table4_cifar", order, "cifar10")]
+                for name, place in zip(names, places, strict=True) for seed in range(3)]
+
+    same = claim("C14", column([0, 1, 3, 2, 4, 5, 6, 7]))
+    assert same["state"] == "supported" and same["tests"][0]["effect"] == pytest.approx(82 / 84)
+    assert claim("C14", column(list(range(8))[::-1]))["state"] == "contradicted"
+    assert claim("C14", column([3, 0, 5, 1, 7, 2, 6, 4]))["state"] == "undecided"
+
+
+# --- the scoreboard -------------------------------------------------------------------------
+
+def test_an_empty_scoreboard_says_not_run_everywhere(tmp_path):
+    found = report.scoreboard(records.read(root=tmp_path))
+    assert {row["state"] for row in found["claims"] + found["numbers"]} == {"not run"}
+    assert (len(found["claims"]), len(found["numbers"])) == (83, 1283)
+    assert found["counts"]["lagging-inference"] == {
+        "claims": {"not run": 16}, "numbers": {"not run": 562}}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    text = report.scoreboard_text(found)
+    assert text.count("  562 numbers  562 not run") == 1 and "Table 1|SVHN|beta-VAE" in text
+    assert len(report.scoreboard_text(found, numbers=False).splitlines()) < 300
+
+
+NLL = "Table 3|MNIST|Shared sigma-VAE (Ours)||-log p"
+FID = "Table 3|MNIST|Shared sigma-VAE (Ours)||FID"
+
+
+def shared(values, cells=((NLL, "neg_elbo"),), **more):
+    return [made("table3", "Shared sigma-VAE", seed, {"neg_elbo": v, "frechet": 32.2}, cells=cells,
+                 **{"data": "mnist", "scale": FULL} | more) for seed, v in enumerate(values)]
+
+
+def state_of(target, found):
+    [row] = [r for r in report.scoreboard(found)["numbers"] if r["id"] == target]
+    return row
+
+
+def test_a_printed_number_is_met_within_two_spreads_at_full_scale_only():
+    row = state_of(NLL, shared([-899.0, -895.0, -897.0]))
+    assert (row["state"], row["n"], row["theirs"]) == ("reproduced", 3, "-896.1")
+    assert row["ours"] == -897 and row["spread"] == 2 and row["profile"] == "full"
+    assert state_of(NLL, shared([-899.0, -903.0, -901.0]))["state"] == "not reproduced"
+    assert state_of(NLL, shared([-896.06]))["state"] == "reproduced"  # the last printed digit
+    assert state_of(NLL, shared([-896.3]))["state"] == "not reproduced"
+    row = state_of(NLL, shared([-896.1] * 3, scale=REDUCED))
+    assert (row["state"], row["reason"], row["ours"]) == ("undecided", "reduced scale", -896.1)
+    row = state_of(NLL, shared([math.nan] * 3))
+    assert row["state"] == "undecided" and row["ours"] is None and "no value" in row["reason"]
+
+
+def test_what_cannot_be_compared_is_shown_and_not_judged():
+    found = [r | {"incomparable": {"frechet": "other features"}}
+             for r in shared([-896.1] * 3, cells=((FID, "frechet"),))]
+    row = state_of(FID, found)
+    assert (row["state"], row["reason"], row["ours"]) == ("undecided", "other features", 32.2)
+    small = [r | {"scale": REDUCED} for r in found]
+    assert state_of(FID, small)["reason"] == "reduced scale, other features"
+
+
+def test_the_best_setting_answers_a_tuned_cell():
+    target = "Table 3|MNIST|beta-VAE||-log p"
+    found = [made("table3", "beta-VAE", seed, {"neg_elbo": value}, data="mnist", beta=beta,
+                  cells=[(target, "neg_elbo")])
+             for seed in range(3) for beta, value in [(0.1, -300.0), (0.01, -796.0), (1.0, 200.0)]]
+    row = state_of(target, found)
+    assert row["ours"] == -796 and row["n"] == 3 and "best beta 0.01" in row["reason"]
+
+
+def test_an_id_that_no_paper_prints_is_an_error():
+    with pytest.raises(VaenbError, match="answers 'Table 9|x' .*book/targets"):
+        report.scoreboard(shared([1.0], cells=[("Table 9|x", "neg_elbo")]))
+
+
+def test_the_group_to_believe_has_seeds_then_scale():
+    reduced, full = shared([-1.0] * 3, scale=REDUCED), shared([-2.0])
+    assert records.groups(reduced + full)[0] == reduced  # three seeds before one
+    assert records.groups(reduced + shared([-2.0] * 3))[0][0]["scale"] == FULL
+    assert board.ours(targets.cells(PAPER)[0], reduced)["state"] == "not run"
+
+
+# --- tables and figures ---------------------------------------------------------------------
+
+class Reader(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.words, self.titles = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.titles += [value for name, value in attrs if name == "title"]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_theirs_and_ours_shows_both_and_where_ours_is_from():
+    found = shared([-899.0, -895.0, -897.0], scale=REDUCED)
+    table = tables.theirs_and_ours(PAPER, "Table 3", "MNIST", found)
+    page = Reader(table._repr_html_())
+    assert {"table", "caption", "thead", "tbody"} <= set(page.seen)
+    assert page.seen.count("tr") == 2 + 5 and "class=\"dataframe vae-table\"" in table._repr_html_()
+    assert "< −896.1" in page.words and "−897.0 ± 2.0 (cpu, n=3)" in page.words
+    told = [t for t in page.titles if t.startswith("undecided: reduced scale. cpu: 3000 of 5723")]
+    assert len(told) == 1 and "sha256 abababababab" in told[0] and "seeds [0, 1, 2]" in told[0]
+    assert any(t.startswith("not run: no record") for t in page.titles)
+    assert "3000 of 5723 steps, width 8 of 32, 3 seeds" in table.caption
+    lines = repr(table).splitlines()
+    assert len(lines) == 1 + 5 + 1 and "-log p theirs" in lines[0] and "FID ours" in lines[0]
+    with pytest.raises(VaenbError, match="prints no Table 3 for 'SVHN'"):
+        tables.theirs_and_ours(PAPER, "Table 3", "SVHN", found)
+
+
+def test_a_blank_cell_says_why():
+    table = tables.theirs_and_ours(PAPER, "Table 3", "MNIST", [])
+    [bernoulli] = [row for row in table.rows if row[0][0] == "Bernoulli VAE"]
+    assert bernoulli[1] == ("–", "the paper prints none", "theirs")
+    assert bernoulli[4][0] == "–" and bernoulli[4][1].startswith("not run")
+    assert table.caption == "ours: not run in this profile"
+
+
+def test_text_from_outside_is_escaped():
+    evil = '<script>alert("x")</script>&'
+    page = tables.Table(["a", evil], [[(evil, evil, ""), (evil, evil, "ours")]], evil)._repr_html_()
+    reader = Reader(page)
+    assert "<script" not in page and "script" not in reader.seen
+    assert reader.titles == [evil, evil] and reader.words.count(evil) == 4
+
+
+def test_a_verdict_is_a_word_and_a_sign():
+    table = tables.verdicts(report.verdicts(PAPER, ablation(), ["C01", "C09"]))
+    assert 'data-verdict="supported"' in table._repr_html_()
+    assert "✓ supported" in repr(table) and "– not run" in repr(table)
+
+
+def test_ours_alone():
+    found = [made("kl_weight", "Optimal sigma-VAE", seed, {"frechet": 10.0 * w + seed}, kl_weight=w)
+             for seed in range(3) for w in (0.5, 2)]
+    table = tables.ours(found, ["frechet", "rate"], lambda s: f"weight {s['kl_weight']:g}")
+    assert [[cell[0] for cell in row] for row in table.rows] == [
+        ["weight 0.5", "6.0 ± 1.0 (cpu, n=3)", "–"], ["weight 2", "21.0 ± 1.0 (cpu, n=3)", "–"]]
+    assert tables.ours([], ["rate"], str).rows == []
+
+
+@pytest.mark.parametrize(("mean", "spread", "text"), [
+    (-775.123, 2.34, "−775.1 ± 2.3"), (2706.2, 183.0, "2706 ± 183"), (0.001, 0.0, "0.001000"),
+    (-3061.21, 0.0123, "−3061.21 ± 0.01"), (0.0, math.nan, "0.000"), (math.nan, 1.0, "–"),
+    (32.2, math.nan, "32.20"), (1e6, math.nan, "1000000")])
+def test_numbers_are_as_precise_as_they_are_known(mean, spread, text):
+    assert tables.number(mean, spread) == text
+
+
+def test_each_model_has_its_colour():
+    from matplotlib.colors import to_rgb
+
+    names = sorted({c["model"].removesuffix(" (Ours)") for c in targets.cells(PAPER)
+                    if c["table"] in ("Table 2", "Table 3")} - {"sigma-VAE"})
+    assert len(names) == 11
+    colours = [to_rgb(figures.colour(name)) for name in names]
+    assert min(math.dist(a, b) for i, a in enumerate(colours) for b in colours[:i]) > 0.15
+    assert len({(figures.colour(n), figures.marker(n)) for n in names}) == 11
+    assert figures.colour("GHVAE") == figures.colour("GHVAE") and figures.marker("GHVAE")
+
+
+def test_the_style_is_opaque_and_light():
+    import matplotlib
+
+    with matplotlib.rc_context():
+        figures.style()
+        assert matplotlib.colors.to_rgba(matplotlib.rcParams["figure.facecolor"]) == (1, 1, 1, 1)
+        assert tuple(matplotlib.rcParams["figure.figsize"]) == figures.WIDE
+
+
+def test_a_strip_places_images_row_by_row_on_white():
+    images = np.stack([np.full((1, 2, 3), v, np.uint8) for v in (10, 20, 30)])
+    sheet = figures.strip(images, cols=2, gap=1)
+    assert sheet.shape == (5, 7, 3) and sheet.dtype == np.uint8
+    assert (sheet[:2, :3] == 10).all() and (sheet[:2, 4:] == 20).all() and (sheet[3:, :3] == 30).all()
+    assert (sheet[2] == 255).all() and (sheet[:, 3] == 255).all() and (sheet[3:, 4:] == 255).all()
+    colour = np.zeros((1, 3, 2, 2))
+    colour[0, 1] = 0.5
+    assert figures.strip(colour, 1)[0, 0].tolist() == [0, 128, 0]
+    assert figures.strip(np.array([[[[1.7, -0.3]]]]), 1)[0, :, 0].tolist() == [255, 0]
+    with pytest.raises(VaenbError, match="a strip needs images"):
+        figures.strip(np.zeros((2, 2)), 1)
+
+
+def test_a_png_comes_back_as_it_was(tmp_path):
+    from PIL import Image
+
+    sheet = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    content = figures.png(sheet)
+    assert (np.asarray(Image.open(io.BytesIO(content))) == sheet).all()
+    record = made("table1", "beta-VAE", 0, {})
+    assert records.artefact(record, "strip", content, tmp_path).endswith(".png")

@@ -61,6 +61,15 @@ def test_every_page_of_the_contents_is_built_with_a_title_and_sections():
 
 
 @built
+def test_no_page_shows_a_failure_or_a_machine_path():
+    # a figure that fails while it is drawn shows a traceback, and the build goes on all the same
+    for name in every():
+        text = (HTML / name).read_text("utf-8")
+        assert not re.search(r'class="output (traceback|stderr|error)', text), name
+        assert f"{vaenb.ROOT}/" not in text, name
+
+
+@built
 def test_nothing_that_a_page_loads_comes_from_another_host():
     foreign = [(name, tag, link) for name in every() for tag, rel, link in page(name).links
                if urlsplit(link).netloc and (tag != "a") and "canonical" not in rel]

@@ -37,7 +37,8 @@ def ablation(elbo=-100.0, frechet=50.0, seeds=4, **same):
                 neg_elbo=-900 + noise.gauss(0, 1), frechet=30 + noise.gauss(0, 1)),
                 **{"data": "mnist"} | same),
             made("table3", "Per-pixel sigma-VAE", seed, dict(
-                neg_elbo=-900 + elbo + noise.gauss(0, 1), frechet=30 + frechet + noise.gauss(0, 1)),
+                neg_elbo=-900 + elbo + noise.gauss(0, 1),
+                frechet=30 + frechet + noise.gauss(0, 1)),
                 **{"data": "mnist"} | same)]
     return found
 
@@ -51,12 +52,13 @@ def claim(number, found):
 
 def test_every_printed_cell_has_its_own_id():
     counts = {paper: len(targets.cells(paper)) for paper in targets.PAPERS}
-    assert counts == {"calibrated-decoders": 182, "dueling-decoders": 369, "lagging-inference": 562,
-                      "information-trading": 92, "rate-regularization": 78}
+    assert counts == {"calibrated-decoders": 182, "dueling-decoders": 369,
+                      "lagging-inference": 562, "information-trading": 92,
+                      "rate-regularization": 78}
     cells = targets.cells()
     assert len(cells) == 1283 == len({(c["paper"], c["id"]) for c in cells})
-    first = [c for c in cells if c["id"] == "Table 1|SVHN|beta-VAE|beta=0.01|-log p"]
-    assert [c["value"] for c in first] == ["-3186"] and targets.target_id(first[0]) == first[0]["id"]
+    [first] = [c for c in cells if c["id"] == "Table 1|SVHN|beta-VAE|beta=0.01|-log p"]
+    assert first["value"] == "-3186" and targets.target_id(first) == first["id"]
     assert sum(c["id"].endswith("#2") for c in cells) == 12
     assert len(targets.claims()) == 83 and len(targets.claims(PAPER)) == 18
     with pytest.raises(VaenbError, match="no paper 'vae'.*calibrated-decoders"):
@@ -180,7 +182,7 @@ def test_different_scales_are_not_compared():
         record["scale"] = REDUCED | {"width": [4, 32]}
     verdict = claim("C09", found)
     assert verdict["state"] == "undecided" and "run at different scales" in verdict["reason"]
-    both = found + ablation(scale=REDUCED | {"steps": [100, 5723]}, seeds=3)  # a pair that is alike
+    both = found + ablation(scale=REDUCED | {"steps": [100, 5723]}, seeds=3)  # these are alike
     assert claim("C09", both)["scale"].startswith("cpu: 100 of 5723 steps")
 
 
@@ -206,7 +208,8 @@ def test_holm_counts_every_test_of_the_chapter():
     more = found + [made("table3", "Bernoulli VAE", s, {"frechet": 31.0 + 7 * (-1) ** s},
                          data="mnist") for s in range(4)]
     beside = claim("C09", more)["tests"][0]
-    assert beside["p"] == alone["p"] and beside["holm"][0] == pytest.approx(1.5 * alone["holm"][0])
+    assert beside["p"] == alone["p"]  # the largest of two is the second of three
+    assert beside["holm"][0] == pytest.approx(2 * alone["holm"][0])
 
 
 def test_the_best_beta_and_the_learned_one():
@@ -222,7 +225,8 @@ def test_the_best_beta_and_the_learned_one():
             neg_elbo=-3333 + 2 * seed, beta_equiv=0.006 + 1e-4 * seed, mi=13.0 + 0.1 * seed)))
     c01, c02 = claim("C01", found), claim("C02", found)
     assert c01["state"] == c02["state"] == "supported"
-    assert all("best beta 0.01" in t["reason"] for t in c01["tests"] + c02["tests"])
+    assert ["best beta 0.01" in t["reason"] for t in c01["tests"]] == [True, True]
+    assert "best beta by neg_elbo 0.01" in c02["tests"][0]["reason"]
     assert c02["tests"][0]["effect"] == pytest.approx(math.log10(0.00615 / 0.01), abs=0.01)
     trends = [t for t in claim("C07", found)["tests"] if t["test"] == "trend"]
     assert [t["state"] for t in trends] == ["holds", "holds"]
@@ -353,8 +357,9 @@ def test_theirs_and_ours_shows_both_and_where_ours_is_from():
     table = tables.theirs_and_ours(PAPER, "Table 3", "MNIST", found)
     page = Reader(table._repr_html_())
     assert {"table", "caption", "thead", "tbody"} <= set(page.seen)
-    assert page.seen.count("tr") == 2 + 5 and "class=\"dataframe vae-table\"" in table._repr_html_()
-    assert "< −896.1" in page.words and "−897.0 ± 2.0 (cpu, n=3)" in page.words
+    assert page.seen.count("tr") == 2 + 5
+    assert 'class="dataframe vae-table"' in table._repr_html_()
+    assert {"< −896.1", "−897.0 ± 2.0 ", "(cpu, n=3)"} <= set(page.words)
     told = [t for t in page.titles if t.startswith("undecided: reduced scale. cpu: 3000 of 5723")]
     assert len(told) == 1 and "sha256 abababababab" in told[0] and "seeds [0, 1, 2]" in told[0]
     assert any(t.startswith("not run: no record") for t in page.titles)
@@ -375,20 +380,21 @@ def test_a_blank_cell_says_why():
 
 def test_text_from_outside_is_escaped():
     evil = '<script>alert("x")</script>&'
-    page = tables.Table(["a", evil], [[(evil, evil, ""), (evil, evil, "ours")]], evil)._repr_html_()
+    rows = [[(evil, evil, ""), (evil, evil, "ours")]]
+    page = tables.Table(["a", evil], rows, evil, [(evil, 2)])._repr_html_()
     reader = Reader(page)
     assert "<script" not in page and "script" not in reader.seen
-    assert reader.titles == [evil, evil] and reader.words.count(evil) == 4
+    assert reader.titles == [evil, evil] and reader.words.count(evil) == 5
 
 
 def test_a_verdict_is_a_word_and_a_sign():
     table = tables.verdicts(report.verdicts(PAPER, ablation(), ["C01", "C09"]))
-    assert 'data-verdict="supported"' in table._repr_html_()
+    assert {"✓ supported", "– not run"} <= set(Reader(table._repr_html_()).words)
     assert "✓ supported" in repr(table) and "– not run" in repr(table)
 
 
 def test_ours_alone():
-    found = [made("kl_weight", "Optimal sigma-VAE", seed, {"frechet": 10.0 * w + seed}, kl_weight=w)
+    found = [made("kl_weight", "Optimal sigma-VAE", seed, {"frechet": 10 * w + seed}, kl_weight=w)
              for seed in range(3) for w in (0.5, 2)]
     table = tables.ours(found, ["frechet", "rate"], lambda s: f"weight {s['kl_weight']:g}")
     assert [[cell[0] for cell in row] for row in table.rows] == [
@@ -397,9 +403,9 @@ def test_ours_alone():
 
 
 @pytest.mark.parametrize(("mean", "spread", "text"), [
-    (-775.123, 2.34, "−775.1 ± 2.3"), (2706.2, 183.0, "2706 ± 183"), (0.001, 0.0, "0.001000"),
-    (-3061.21, 0.0123, "−3061.21 ± 0.01"), (0.0, math.nan, "0.000"), (math.nan, 1.0, "–"),
-    (32.2, math.nan, "32.20"), (1e6, math.nan, "1000000")])
+    (-775.123, 2.34, "−775.1 ± 2.3"), (2706.2, 183.0, "2706 ± 183"), (0.001, 0.0, "0.001"),
+    (-3061.21, 0.0123, "−3061.21 ± 0.01"), (0.0, math.nan, "0"), (math.nan, 1.0, "–"),
+    (32.2, math.nan, "32.2"), (1e6, math.nan, "1000000"), (-0.00797316, math.nan, "−0.007973")])
 def test_numbers_are_as_precise_as_they_are_known(mean, spread, text):
     assert tables.number(mean, spread) == text
 
@@ -429,7 +435,8 @@ def test_a_strip_places_images_row_by_row_on_white():
     images = np.stack([np.full((1, 2, 3), v, np.uint8) for v in (10, 20, 30)])
     sheet = figures.strip(images, cols=2, gap=1)
     assert sheet.shape == (5, 7, 3) and sheet.dtype == np.uint8
-    assert (sheet[:2, :3] == 10).all() and (sheet[:2, 4:] == 20).all() and (sheet[3:, :3] == 30).all()
+    assert (sheet[:2, :3] == 10).all() and (sheet[:2, 4:] == 20).all()
+    assert (sheet[3:, :3] == 30).all()
     assert (sheet[2] == 255).all() and (sheet[:, 3] == 255).all() and (sheet[3:, 4:] == 255).all()
     colour = np.zeros((1, 3, 2, 2))
     colour[0, 1] = 0.5

@@ -24,20 +24,22 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header)
+        names = [text for text, _ in self.over] + self.header
         over = "".join(f'<th scope="colgroup" colspan="{span}">{html.escape(text)}</th>'
                        for text, span in self.over)
         over = f"<tr>{over}</tr>" if over else ""
         body = "".join("<tr>" + "".join(map(_cell, row, range(len(row)))) + "</tr>"
                        for row in self.rows)
-        return (f'<div class="vae-scroll"><table class="dataframe vae-table">'
+        name = html.escape(next((t for t in names if t), "table"), quote=True)
+        return (f'<div class="vae-scroll" role="region" tabindex="0" aria-label="{name}">'
+                f'<table class="dataframe vae-table">'
                 f"<caption>{html.escape(self.caption)}</caption><thead>{over}<tr>{head}</tr></thead>"
                 f"<tbody>{body}</tbody></table></div>")
 
     def __repr__(self) -> str:
         names = [text for text, span in self.over for _ in range(span)] or [""] * len(self.header)
         head = [" ".join(filter(None, pair)) for pair in zip(names, self.header, strict=True)]
-        lines = [head, *([f"{SIGNS.get(text, '')} {text}".strip() if kind == "verdict" else text
-                          for text, _, kind in row] for row in self.rows)]
+        lines = [head, *([cell[0] for cell in row] for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
                 for line in lines]
@@ -47,8 +49,9 @@ class Table:
 def _cell(cell: tuple[str, str, str], place: int) -> str:
     text, hover = (html.escape(part, quote=True) for part in cell[:2])
     title = f' title="{hover}"' if hover else ""
-    if cell[2] == "verdict":  # vae.css puts the sign before the word
-        title += f' data-verdict="{text}"'
+    if cell[2] == "ours":
+        value, _, runs = text.partition(" (")
+        text = f"{value} <small>({runs}</small>" if runs else value
     kind = f' class="{cell[2]}"' if cell[2] else ""
     return f'<th scope="row"{title}>{text}</th>' if place == 0 else f"<td{kind}{title}>{text}</td>"
 
@@ -60,7 +63,9 @@ def number(mean: float, spread: float = math.nan) -> str:
         return "–"
     size = math.floor(math.log10(abs(mean))) if mean else 0
     known = math.isfinite(spread) and spread > 0
-    digits = 1 - math.floor(math.log10(spread)) if known else 3 - size
+    if not known and 1e-4 < abs(mean) < 1e4:
+        return f"{mean:.4g}".replace("-", "−")
+    digits = 1 - math.floor(math.log10(spread)) if known else 0
     digits = max(0, min(digits, 5 - size, 6))  # records keep six
     told = f"{mean:.{digits}f}".replace("-", "−")
     return told + (f" ± {spread:.{digits}f}" if known else "")
@@ -118,8 +123,8 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
             answer = board.ours(cell, found)
             used += answer["used"]
             told = f"{answer['state']}: {answer['reason']}. {provenance(answer['used'])}"
-            ours = _ours(*(answer[k] for k in ("mean", "spread", "n", "profile")))
-            row.append((ours, told, "ours"))
+            text = _ours(*(answer[k] for k in ("mean", "spread", "n", "profile")))
+            row.append((text, told, "ours"))
         body.append(row)
     over = [(f"{table}, {dataset}", 1), *((metric, 2) for metric in metrics)]
     return Table(["", *["theirs", "ours"] * len(metrics)], body, _caption(used), over)
@@ -147,6 +152,7 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
     body = [[(f"{c['id']} ({c['where']})", c["note"], ""), (c["claim"], "", ""),
-             (c["state"], c["scale"], "verdict"), (c["reason"], c["scale"], "")] for c in claims]
+             (f"{SIGNS[c['state']]} {c['state']}", c["scale"], "verdict"),
+             (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
                  "Verdicts follow the rules in book/targets/tests.csv; scale on hover.")

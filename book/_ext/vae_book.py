@@ -1,0 +1,135 @@
+"""What the book adds to Sphinx: the scoreboard, and MathJax without a server."""
+
+from collections import Counter
+from functools import cache
+from html import escape
+from importlib.metadata import distribution
+from math import nan
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.fileutil import copy_asset
+
+STATES = ("reproduced", "not reproduced", "supported", "contradicted", "undecided", "not run")
+
+
+@cache
+def board() -> dict:
+    """The scoreboard, computed once a build from the tracked records."""
+    from vaenb.report import scoreboard
+
+    return scoreboard()
+
+
+def verdict(state: str) -> str:
+    """The cell of a verdict: its sign and its name."""
+    from vaenb.report.tables import SIGNS
+
+    return f'<td class="verdict">{SIGNS[state]} {escape(state)}</td>'
+
+
+def because(row: dict) -> str:
+    """The cell that says why, and at what scale our runs were."""
+    scale = f'<br><span class="where">{escape(row["scale"])}</span>' if row["scale"] else ""
+    return f"<td>{escape(row['reason'])}{scale}</td>"
+
+
+def table(head: str, rows: list[str], caption: str) -> str:
+    """A table that scrolls in itself where the page is narrow."""
+    columns = "".join(f'<th scope="col">{name}</th>' for name in head.split("|"))
+    body = "".join(f"<tr>{row}</tr>\n" for row in rows)
+    return (f'<div class="vae-scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
+            f'<table class="dataframe vae-table"><thead><tr>{columns}</tr></thead>\n'
+            f"<tbody>{body}</tbody></table></div>\n")
+
+
+def tally(states: dict) -> str:
+    """Counts in words: "2 supported, 16 not run"."""
+    return ", ".join(f"{states[s]} {s}" for s in STATES if states.get(s))
+
+
+def brief() -> str:
+    """One row a paper: how many of its claims and numbers are in which state."""
+    rows = []
+    for paper, kinds in board()["counts"].items():
+        told = (f"<td>{sum(kinds[k].values())}: {tally(kinds[k])}</td>"
+                for k in ("claims", "numbers"))
+        name = escape(paper.replace("-", " ").capitalize())
+        rows.append(f'<th scope="row"><a href="scoreboard.html#{escape(paper)}">{name}</a></th>'
+                    + "".join(told))
+    return table("Paper|Claims|Numbers", rows, "Verdicts by paper")
+
+
+def claims(paper: str) -> str:
+    """One row a claim: what is said and where, what our runs say of it, and why."""
+    rows = [f'<th scope="row">{c["id"]}</th><td>{escape(c["claim"])} '
+            f'<span class="where">({escape(c["where"])})</span></td>'
+            + verdict(c["state"]) + because(c)
+            for c in board()["claims"] if c["paper"] == paper]
+    return table("|The paper says|Verdict|Because", rows, f"Claims of {paper}")
+
+
+def minus(text: str) -> str:
+    return "−" + text[1:] if text.startswith("-") else text
+
+
+def numbers(paper: str) -> str:
+    """The printed numbers, theirs beside ours, folded by the paper's tables."""
+    from vaenb.report.tables import number
+
+    places: dict[str, list] = {}
+    for n in board()["numbers"]:
+        if n["paper"] == paper:
+            text = n["table"].startswith("text")
+            places.setdefault("In the text and captions" if text else n["table"], []).append(n)
+    out = []
+    for place, cells in places.items():
+        rows = []
+        for n in cells:
+            unit = f" ({n['unit']})" if n["unit"] not in ("", n["metric"]) else ""
+            model = n["model"].removesuffix(" (Ours)")  # the paper's ours, not the column's
+            told = [n["dataset"], model, n["setting"], n["metric"] + unit]
+            theirs = n["bound"] + minus(n["theirs"])
+            ours = minus(number(*(nan if n[k] is None else n[k] for k in ("ours", "spread"))))
+            rows.append("".join(f"<td>{escape(text)}</td>" for text in told)
+                        + f'<td class="number theirs">{escape(theirs) or "–"}</td>'
+                        + f'<td class="number ours">{ours}</td>'
+                        + verdict(n["state"])
+                        + (because(n) if n["state"] != "not run" else "<td></td>"))
+        said = tally(Counter(n["state"] for n in cells))
+        out.append(f"<details><summary>{escape(place)}: {len(cells)} numbers, {said}</summary>\n"
+                   + table("Data|Model|Setting|Quantity|Theirs|Ours|Verdict|Because", rows, place)
+                   + "</details>\n")
+    return "".join(out)
+
+
+class Scoreboard(SphinxDirective):
+    """``{scoreboard}``: the counts of all papers; ``{scoreboard} PAPER``: its claims, numbers."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        papers = board()["counts"]
+        if not self.arguments:
+            return [nodes.raw("", brief(), format="html")]
+        paper = self.arguments[0]
+        if paper not in papers:
+            raise self.error(f"no paper {paper!r}: it is one of {', '.join(papers)}")
+        return [nodes.raw("", claims(paper) + numbers(paper), format="html")]
+
+
+def copy_mathjax(app, exception) -> None:
+    """Put MathJax's one script and its fonts beside the pages."""
+    if exception or app.builder.format != "html":
+        return
+    found = distribution("sphinx-mathjax-offline").locate_file("sphinx-mathjax-offline/static")
+    for item in ("mathjax/tex-chtml-full.js", "mathjax/output/chtml/fonts/woff-v2"):
+        parent = item.rpartition("/")[0] if item.endswith(".js") else item
+        copy_asset(str(found / item), str(app.outdir / "_static" / parent))
+
+
+def setup(app) -> dict:
+    app.add_directive("scoreboard", Scoreboard)
+    app.connect("build-finished", copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

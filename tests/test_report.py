@@ -140,7 +140,7 @@ def test_selectors_choose_and_find_the_best():
 
 def test_a_reduced_run_supports_or_contradicts():
     verdict = claim("C09", ablation())
-    assert verdict["state"] == "supported" and verdict["reason"] == "2 of 2 tests hold"
+    assert verdict["state"] == "supported" and verdict["reason"].startswith("2 of 2 tests hold; ")
     assert verdict["scale"] == "cpu: 3000 of 5723 steps, width 8 of 32, 4 seeds"
     test = verdict["tests"][0]
     assert test["n"] == 4 and test["low"] < test["effect"] < test["high"]
@@ -148,7 +148,8 @@ def test_a_reduced_run_supports_or_contradicts():
     verdict = claim("C09", ablation(frechet=-20))
     assert verdict["state"] == "contradicted"
     assert [t["state"] for t in verdict["tests"]] == ["holds", "fails"]
-    assert verdict["reason"].startswith("1 of 2 tests hold; model=Per-pixel sigma-VAE above")
+    assert verdict["reason"].startswith("1 of 2 tests hold; Per-pixel σ-VAE below")
+    assert "Per-pixel σ-VAE above Shared σ-VAE in frechet: " in verdict["reason"]
 
 
 def test_only_a_full_run_reproduces_or_refutes():

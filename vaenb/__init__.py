@@ -20,8 +20,9 @@ def require(version: str) -> None:
     """
     if not f"{__version__}.".startswith(f"{version}."):
         raise VaenbError(
-            f"this notebook is written for vaenb {version} and vaenb {__version__} is installed: take the "
-            f"notebook from the same checkout as the package, or run `pip install -e .` in the notebook's checkout"
+            f"this notebook is written for vaenb {version} and vaenb {__version__} is installed: "
+            f"take the notebook from the same checkout as the package, or run `pip install -e .` "
+            f"in the notebook's checkout"
         )
 
 

@@ -7,6 +7,7 @@ could be computed. A claim holds when all its tests hold and fails when one fail
 
 import itertools
 import math
+import re
 import statistics
 from collections import Counter
 
@@ -311,6 +312,16 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     return out | dict(state="undecided", reason=reason)
 
 
+def _told(results: list[dict]) -> str:
+    """The tests in words, those with the same reason together."""
+    reasons: dict[str, list[str]] = {}
+    for t in results:
+        a, b = (re.sub(r"model=|(^|(?<=; ))[\w ]+: ", "", t[k]).replace("; ", ", ") for k in "ab")
+        named = " ".join(filter(None, (a, t["test"], b, "in", t["metric"])))
+        reasons.setdefault(t["reason"], []).append(named.replace("sigma-", "σ-"))
+    return "; ".join(f"{' and '.join(tests)}: {reason}" for reason, tests in reasons.items())
+
+
 def _claim(row: dict, results: list[dict]) -> dict:
     out = {k: row[k] for k in ("id", "paper", "where", "claim", "note")} | dict(tests=results)
     states = Counter(t["state"] for t in results)
@@ -321,12 +332,11 @@ def _claim(row: dict, results: list[dict]) -> dict:
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
         return out | dict(state="not run", reason=reason)
-    told = "; ".join(f"{t['a']} {t['test']} {t['b']} in {t['metric']}: {t['reason']}"
-                     for t in results if t["state"] != "holds")
     if not states["fails"] and states["holds"] < len(results):
+        told = _told([t for t in results if t["state"] != "holds"])
         return out | dict(state="undecided", reason=told)
     full = all(rec.is_full(r) for r in used)
-    told = f"{states['holds']} of {len(results)} tests hold" + (f"; {told}" if told else "")
+    told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
     return out | dict(state=STATES["fails" if states["fails"] else "holds"][full], reason=told)
 
 

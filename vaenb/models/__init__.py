@@ -1,23 +1,25 @@
 """Networks, posteriors, likelihoods: plain modules that turn a batch into distortion and rates."""
 
 from vaenb.models.conv import VAE, Classifier, Nats, small_vae
-from vaenb.models.latents import Gaussian, standard_normal_log_prob
-from vaenb.models.likelihoods import (
-    Bernoulli,
+from vaenb.models.discrete import (
     BitwiseCategorical,
     Categorical,
-    ConstantGaussian,
     DiscretisedGaussian,
     DiscretisedLogistic,
     LogisticMixture,
+    discretised_gaussian,
+    grey_levels,
+)
+from vaenb.models.latents import Gaussian, standard_normal_log_prob
+from vaenb.models.likelihoods import (
+    Bernoulli,
+    ConstantGaussian,
     OptimalGaussian,
     PerImageGaussian,
     PerPixelGaussian,
     SharedGaussian,
     StudentT,
     UnitGaussian,
-    discretised_gaussian,
-    grey_levels,
     soft_clip,
 )
 

@@ -66,6 +66,10 @@ def peak_mib(device="cpu") -> float:
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20
+    with contextlib.suppress(OSError):  # Linux; its ru_maxrss would count the parent's peak too
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
     try:
         import resource
     except ImportError:

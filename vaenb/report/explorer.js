@@ -7,25 +7,21 @@ class extends HTMLElement {
   }
 
   add(to, name, given, text = '') {
-    const space = name === 'svg' ? 'http://www.w3.org/2000/svg' : to.namespaceURI;
+    const space = name == 'svg' ? 'http://www.w3.org/2000/svg' : to.namespaceURI;
     const e = to.appendChild(document.createElementNS(space, name));
     for (const key in given) e.setAttribute(key, given[key]);
     e.textContent = text;
     return e;
   }
 
-  series(to, i) {
-    return this.add(to, 'g', {style: '--c:' + this.data.colours[i]});
-  }
-
   line(to, i, d) {
-    this.add(to, 'path', {d, 'class': 'line', 'stroke-dasharray': ['', '7 4', '2 4'][i % 3]});
+    this.add(to, 'path', {d, class: 'line', 'stroke-dasharray': ['', '7 4', '2 4'][i % 3]});
   }
 
-  mark(to, group, x, y, r, kind) {
+  mark(to, group, x, y, r, kind = '') {
     const d = ['M-1,0a1,1 0 1,0 2,0a1,1 0 1,0-2,0z', 'M0-1.35 1.35,0 0,1.35-1.35,0z',
       'M0-1.3 1.25,.9H-1.25z', 'M-1-1H1V1H-1z', 'M0,1.3 1.25-.9H-1.25z'][group % 5];
-    this.add(to, 'path', {d, 'class': kind, transform: `translate(${x} ${y}) scale(${r})`});
+    this.add(to, 'path', {d, class: kind, transform: `translate(${x} ${y}) scale(${r})`});
   }
 
   build() {
@@ -33,27 +29,117 @@ class extends HTMLElement {
     const root = this.attachShadow({mode: 'open'}), at = this.at = s => root.querySelector(s);
     this.setAttribute('data-lm-suppress-shortcuts', 'true');  // else JupyterLab takes the keys
     root.innerHTML = `<style>
-:host{display:block;max-width:1000px;margin:.6em 0;font-size:14px;line-height:1.45}
-b{display:block;overflow-wrap:anywhere;margin-bottom:.5em}
-main,nav{display:flex;flex-wrap:wrap;gap:1em 2em}
+:host{display:block;max-width:1000px;margin:.6em 0;font-size:14px;
+line-height:1.45;overflow-wrap:anywhere}
+main{display:flex;flex-wrap:wrap;gap:1em 2em}
 section{flex:3 1 280px;min-width:0}
 aside{flex:2 1 230px;min-width:0}
-nav{gap:.1em 1.2em;margin-bottom:.5em}
+nav span{display:inline-block;margin-right:1.2em}
 nav svg{width:34px;height:14px;vertical-align:-2px;margin-right:.4em}
 p{margin:0}
-#chart{display:block;width:100%;overflow:visible;cursor:pointer;touch-action:pan-y}
+.x{text-align:center}
+.note{margin:.8em 0 .3em}
+.chart{display:block;width:100%;overflow:visible;cursor:pointer;touch-action:pan-y}
 text{fill:currentColor;font-size:12px}
 line{stroke:currentColor;opacity:.15}
 .rule{opacity:.6}
-g{color:color-mix(in srgb,var(--c) 82%,currentColor);fill:currentColor}
+path{fill:currentColor}
+g{color:color-mix(in srgb,var(--c) 82%,currentColor)}
 .line,.ring{fill:none;stroke:currentColor;stroke-width:2;vector-effect:non-scaling-stroke}
-input{appearance:none;width:100%;height:30px;margin:.4em 0 0;background:none;color:inherit;
---r:color-mix(in srgb,currentColor 28%,transparent) 0 13px/100% 4px no-repeat;cursor:pointer;
-background:linear-gradient(var(--t),var(--t))}
-input:focus-visible{outline:2px solid;border-radius:6px}
+input{width:100%;height:30px;margin:.4em 0 0;accent-color:currentColor}
 img{display:block;max-width:100%;height:auto;margin-bottom:.7em}
-dl{display:grid;grid-template-columns:auto 1fr;gap:.15em 1.2em;margin:0;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:auto 1fr;gap:.15em 1.2em;margin:0}
+b,nav{display:block;margin-bottom:.5em}
 dd{margin:0;font-variant-numeric:tabular-nums}
-</style>`;
+</style><b class="title"></b><main><section><nav></nav><p class="y"></p>
+<svg class="chart" aria-hidden="true"></svg><p class="x"></p>
+<input type="range" min="0" value="0"></section>
+<aside><b class="label"></b><img><dl></dl></aside></main><p class="note"></p><slot></slot>`;
+    for (const name of ['title', 'x', 'y', 'note']) at('.' + name).textContent = data[name];
+    for (const [name, series, group] of data.legend) {
+      const span = this.add(at('nav'), 'span'), svg = this.add(span, 'svg', {'aria-hidden': true});
+      const g = this.colour(svg, series);
+      if (series != null) this.line(g, series, 'M0,7H34');
+      if (group != null) this.mark(g, group, 17, 7, 4.5);
+      span.append(name);
+    }
+    const input = at('input'), chart = at('.chart');
+    input.max = data.frames.length - 1;
+    input.setAttribute('aria-label', data.title || data.x);
+    input.oninput = () => this.show();
+    chart.onpointerdown = chart.onpointermove = e => {
+      if (!(e.buttons & 1)) return;
+      const box = chart.getBoundingClientRect();
+      const far = ([x, y]) => Math.hypot(x - e.clientX + box.left, y - e.clientY + box.top);
+      input.value = this.points.reduce((a, b) => far(b) < far(a) ? b : a)[2];
+      input.focus({preventScroll: true});
+      e.preventDefault();
+      this.show();
+    };
+    new ResizeObserver(() => this.show()).observe(this);
+  }
+
+  colour(svg, i) {
+    return this.add(svg, 'g', i == null ? {} : {style: '--c:' + this.data.colours[i]});
+  }
+
+  show() {
+    const {data, at} = this, k = +at('input').value, {label, told, image, size} = data.frames[k];
+    at('input').setAttribute('aria-valuetext', `${label}: ${told.map(t => t.join(' ')).join(', ')}`);
+    at('.label').textContent = label;
+    at('dl').textContent = '';
+    for (const [name, text] of told) {
+      this.add(at('dl'), 'dt', {}, name);
+      this.add(at('dl'), 'dd', {}, text);
+    }
+    const img = at('img');
+    img.hidden = !image;
+    if (image) {
+      const dots = devicePixelRatio;
+      const times = Math.floor(at('aside').clientWidth * dots / size[0]) / dots;
+      img.src = 'data:image/png;base64,' + image;
+      img.alt = 'Images: ' + label;
+      [img.width, img.height] = size;  // enlarged by whole device pixels
+      img.style = times ? `width:${size[0] * times}px;image-rendering:pixelated` : '';
+    }
+    this.draw(k);
+  }
+
+  draw(k) {
+    const {data} = this, svg = this.at('.chart'), {frames, xticks, yticks} = data;
+    const wide = svg.clientWidth, high = Math.max(210, Math.min(330, wide * .6));
+    const left = 14 + 7 * Math.max(...yticks.map(t => t[1].length)), foot = high - 24;
+    const X = u => left + u * (wide - left - 14), Y = v => foot - v * (foot - 8);
+    const rule = (u, v, s, t, kind) =>
+      this.add(svg, 'line', {class: kind, x1: X(u), y1: Y(v), x2: X(s), y2: Y(t)});
+    const text = (x, y, anchor, s) => this.add(svg, 'text', {x, y, 'text-anchor': anchor}, s);
+    svg.textContent = '';
+    svg.style.height = high + 'px';
+    let free = 0;
+    for (const [u, s] of xticks) {
+      rule(u, 0, u, 1);
+      if (X(u) - 4 * s.length < free) continue;
+      text(X(u), foot + 18, 'middle', s);
+      free = X(u) + 4 * s.length;
+    }
+    for (const [v, s] of yticks) {
+      rule(0, v, 1, v);
+      text(left - 7, Y(v) + 4, 'end', s);
+    }
+    rule(0, 0, 1, 0, 'rule');
+    rule(0, 0, 0, 1, 'rule');
+    rule(frames[k].x, 0, frames[k].x, 1, 'rule');
+    this.points = [];
+    data.colours.forEach((_, i) => {
+      const g = this.colour(svg, i), lines = {};
+      const all = frames.map((f, n) => [X(f.x), Y(f.y[i]), n, f.group]).filter(p => p[1] >= 0);
+      for (const [x, y, , group] of all) (lines[group] ||= []).push(x + ',' + y);
+      for (const group in lines) this.line(g, i, 'M' + lines[group].join('L'));
+      for (const [x, y, n, group] of all) {
+        this.mark(g, group, x, y, n == k ? 6.5 : 4.5);
+        if (n == k) this.mark(g, group, x, y, 11, 'ring');
+      }
+      this.points.push(...all);
+    });
   }
 });

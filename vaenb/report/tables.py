@@ -57,15 +57,16 @@ def _cell(cell: tuple[str, str, str], place: int) -> str:
 
 
 def number(mean: float, spread: float = math.nan) -> str:
-    """A mean and its spread over seeds, the spread with two digits: "−775.1 ± 2.3"; without a
-    spread four digits."""
+    """A mean and its spread over seeds, the spread with one digit, or two if it begins with 1 or
+    2: "−775.1 ± 2.3", "−3065 ± 8"; without a spread four digits."""
     if not math.isfinite(mean):
         return "–"
     size = math.floor(math.log10(abs(mean))) if mean else 0
     known = math.isfinite(spread) and spread > 0
     if not known and 1e-4 < abs(mean) < 1e4:
         return f"{mean:.4g}".replace("-", "−")
-    digits = 1 - math.floor(math.log10(spread)) if known else 0
+    first = float(f"{spread:.0e}"[0]) if known else 0
+    digits = (1 if first < 3 else 0) - math.floor(math.log10(spread)) if known else 0
     digits = max(0, min(digits, 5 - size, 6))  # records keep six
     told = f"{mean:.{digits}f}".replace("-", "−")
     return told + (f" ± {spread:.{digits}f}" if known else "")
@@ -111,7 +112,8 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
                          f"book/targets/{paper}.csv")
     body, used = [], []
     for (model, setting), printed in rows.items():
-        row = [(", ".join(filter(None, (model, setting))).replace("sigma", "σ"), "", "")]
+        name = ", ".join(filter(None, (model.replace(" (Ours)", ""), setting)))
+        row = [(name.replace("sigma", "σ"), "", "")]
         for metric in metrics:
             cell = printed.get(metric)
             if cell is None:

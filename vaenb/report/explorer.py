@@ -61,7 +61,7 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
             raise VaenbError(f"the colour of {name!r} must be like #0072b2, got {colour!r}")
     names = list(series)
     for frame in frames:
-        if not frame["values"]:
+        if not frame.get("values"):
             raise VaenbError(f"the frame {frame['label']!r} has no values: leave it out")
         if unknown := set(frame["values"]) - set(names):
             raise VaenbError(f"the frame {frame['label']!r} has values of {sorted(unknown)}, "
@@ -135,15 +135,20 @@ def _axis(axis: tuple[str, str], values: list[tuple[str, float]]):
     def place(value: float) -> float:
         return round((along(value) - low) / (high - low), 4)
 
-    if kind == "log" and math.floor(high) > math.ceil(low):
+    ends = (low, high)
+    if kind == "log":
+        ends = (10**low, 10**high)
         powers = range(math.ceil(low), math.floor(high) + 1)
-        powers = powers[::-(-len(powers) // 8)]
-        return place, [[place(10.0**p), "10" + str(p).translate(_RAISED)] for p in powers]
-    ends = (10**low, 10**high) if kind == "log" else (low, high)
-    rough = (ends[1] - ends[0]) / 5
+        if len(powers) > 3:
+            powers = powers[::-(-len(powers) // 8)]
+            return place, [[place(10.0**p), "10" + str(p).translate(_RAISED)] for p in powers]
+        few = [k * 10.0**p for p in range(math.floor(low), math.ceil(high)) for k in (1, 2, 5)]
+        few = [v for v in few if ends[0] <= v <= ends[1]]
+        if len(few) > 2:
+            return place, [[place(v), _text(v)] for v in few]
+    rough = (ends[1] - ends[0]) / 6
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= rough * 0.999)
     digits = max(0, -math.floor(math.log10(step * 1.001)))
     ticks = [k * step for k in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1)]
-    return place, [[place(t), f"{t:.{digits}f}".replace("-", "−")] for t in ticks if along is float
-                   or t > 0]
+    return place, [[place(t), f"{t:.{digits}f}".replace("-", "−")] for t in ticks]

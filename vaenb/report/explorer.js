@@ -1,9 +1,9 @@
 customElements.get('vae-explorer') || customElements.define('vae-explorer',
 class extends HTMLElement {
   connectedCallback() {
-    if (this.shadowRoot) return;
-    if (this.querySelector('script')) this.build();
-    else document.addEventListener('DOMContentLoaded', () => this.build(), {once: true});
+    const build = () => this.shadowRoot || this.build();
+    if (this.querySelector('script')) build();
+    else addEventListener('DOMContentLoaded', build);
   }
 
   add(to, name, given, text = '') {
@@ -12,6 +12,10 @@ class extends HTMLElement {
     for (const key in given) e.setAttribute(key, given[key]);
     e.textContent = text;
     return e;
+  }
+
+  colour(to, i) {
+    return this.add(to, 'g', {style: '--c:' + this.data.colours[i]});
   }
 
   line(to, i, d) {
@@ -28,15 +32,15 @@ class extends HTMLElement {
     const data = this.data = JSON.parse(this.querySelector('script').textContent);
     const root = this.attachShadow({mode: 'open'}), at = this.at = s => root.querySelector(s);
     this.setAttribute('data-lm-suppress-shortcuts', 'true');  // else JupyterLab takes the keys
+    const knob = 'width:20px;height:20px;border:0;border-radius:9in;background:currentColor}';
     root.innerHTML = `<style>
-:host{display:block;max-width:1000px;margin:.6em 0;font-size:14px;
-line-height:1.45;overflow-wrap:anywhere}
-main{display:flex;flex-wrap:wrap;gap:1em 2em}
-section{flex:3 1 280px;min-width:0}
-aside{flex:2 1 230px;min-width:0}
-nav span{display:inline-block;margin-right:1.2em}
-nav svg{width:34px;height:14px;vertical-align:-2px;margin-right:.4em}
-p{margin:0}
+:host{display:block;max-width:1000px;margin:.6em 0;font-size:14px;overflow-wrap:anywhere}
+.both{display:flex;flex-wrap:wrap;gap:.8em 2em}
+.left{flex:3 1 280px;min-width:0}
+.right{flex:2 1 230px;min-width:0}
+b,.key{display:block;margin-bottom:.5em}
+.key span{display:inline-block;margin-right:1.2em}
+.key svg{width:26px;height:14px;vertical-align:-2px;margin-right:.4em}
 .x{text-align:center}
 .note{margin:.8em 0 .3em}
 .chart{display:block;width:100%;overflow:visible;cursor:pointer;touch-action:pan-y}
@@ -44,23 +48,25 @@ text{fill:currentColor;font-size:12px}
 line{stroke:currentColor;opacity:.15}
 .rule{opacity:.6}
 path{fill:currentColor}
-g{color:color-mix(in srgb,var(--c) 82%,currentColor)}
+g{color:color-mix(in srgb,var(--c) 70%,currentColor)}
 .line,.ring{fill:none;stroke:currentColor;stroke-width:2;vector-effect:non-scaling-stroke}
-input{width:100%;height:30px;margin:.4em 0 0;accent-color:currentColor}
+input{appearance:none;width:100%;height:30px;margin:.4em 0 0;color:inherit;cursor:pointer;
+background:linear-gradient(currentColor,currentColor) center/100% 2px no-repeat}
+::-webkit-slider-thumb{appearance:none;${knob}
+::-moz-range-thumb{${knob}
+:focus-visible{outline:2px solid}
 img{display:block;max-width:100%;height:auto;margin-bottom:.7em}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.15em 1.2em;margin:0}
-b,nav{display:block;margin-bottom:.5em}
-dd{margin:0;font-variant-numeric:tabular-nums}
-</style><b class="title"></b><main><section><nav></nav><p class="y"></p>
-<svg class="chart" aria-hidden="true"></svg><p class="x"></p>
-<input type="range" min="0" value="0"></section>
-<aside><b class="label"></b><img><dl></dl></aside></main><p class="note"></p><slot></slot>`;
+dd{margin:0}
+</style><b class="title"></b><div class="both"><div class="left"><div class="key"></div>
+<div class="y"></div><svg class="chart" aria-hidden="true"></svg><div class="x"></div>
+<input type="range" min="0" value="0"></div><div class="right"><b class="label"></b><img>
+<dl></dl></div></div><div class="note"></div><slot></slot>`;
     for (const name of ['title', 'x', 'y', 'note']) at('.' + name).textContent = data[name];
     for (const [name, series, group] of data.legend) {
-      const span = this.add(at('nav'), 'span'), svg = this.add(span, 'svg', {'aria-hidden': true});
-      const g = this.colour(svg, series);
-      if (series != null) this.line(g, series, 'M0,7H34');
-      if (group != null) this.mark(g, group, 17, 7, 4.5);
+      const span = this.add(at('.key'), 'span'), g = this.colour(this.add(span, 'svg'), series);
+      if (series >= 0) this.line(g, series, 'M0,7H26');
+      if (group >= 0) this.mark(g, group, 13, 7, 4.5);
       span.append(name);
     }
     const input = at('input'), chart = at('.chart');
@@ -69,18 +75,14 @@ dd{margin:0;font-variant-numeric:tabular-nums}
     input.oninput = () => this.show();
     chart.onpointerdown = chart.onpointermove = e => {
       if (!(e.buttons & 1)) return;
-      const box = chart.getBoundingClientRect();
-      const far = ([x, y]) => Math.hypot(x - e.clientX + box.left, y - e.clientY + box.top);
+      const {left, top} = chart.getBoundingClientRect();
+      const far = ([x, y]) => Math.hypot(x - e.clientX + left, y - e.clientY + top);
       input.value = this.points.reduce((a, b) => far(b) < far(a) ? b : a)[2];
       input.focus({preventScroll: true});
       e.preventDefault();
       this.show();
     };
     new ResizeObserver(() => this.show()).observe(this);
-  }
-
-  colour(svg, i) {
-    return this.add(svg, 'g', i == null ? {} : {style: '--c:' + this.data.colours[i]});
   }
 
   show() {
@@ -95,12 +97,11 @@ dd{margin:0;font-variant-numeric:tabular-nums}
     const img = at('img');
     img.hidden = !image;
     if (image) {
-      const dots = devicePixelRatio;
-      const times = Math.floor(at('aside').clientWidth * dots / size[0]) / dots;
-      img.src = 'data:image/png;base64,' + image;
-      img.alt = 'Images: ' + label;
-      [img.width, img.height] = size;  // enlarged by whole device pixels
-      img.style = times ? `width:${size[0] * times}px;image-rendering:pixelated` : '';
+      const [width, height] = size, unit = width / devicePixelRatio;  // whole device pixels
+      const wide = unit * Math.floor(at('.right').clientWidth / unit);
+      const src = 'data:image/png;base64,' + image, alt = 'Images: ' + label;
+      Object.assign(img, {src, alt, width, height});
+      img.style = wide ? `width:${wide}px;image-rendering:pixelated` : '';
     }
     this.draw(k);
   }
@@ -110,21 +111,20 @@ dd{margin:0;font-variant-numeric:tabular-nums}
     const wide = svg.clientWidth, high = Math.max(210, Math.min(330, wide * .6));
     const left = 14 + 7 * Math.max(...yticks.map(t => t[1].length)), foot = high - 24;
     const X = u => left + u * (wide - left - 14), Y = v => foot - v * (foot - 8);
-    const rule = (u, v, s, t, kind) =>
+    const rule = (u, v, s, t, kind = '') =>
       this.add(svg, 'line', {class: kind, x1: X(u), y1: Y(v), x2: X(s), y2: Y(t)});
-    const text = (x, y, anchor, s) => this.add(svg, 'text', {x, y, 'text-anchor': anchor}, s);
     svg.textContent = '';
     svg.style.height = high + 'px';
     let free = 0;
     for (const [u, s] of xticks) {
       rule(u, 0, u, 1);
       if (X(u) - 4 * s.length < free) continue;
-      text(X(u), foot + 18, 'middle', s);
+      this.add(svg, 'text', {x: X(u), y: foot + 18, 'text-anchor': 'middle'}, s);
       free = X(u) + 4 * s.length;
     }
     for (const [v, s] of yticks) {
       rule(0, v, 1, v);
-      text(left - 7, Y(v) + 4, 'end', s);
+      this.add(svg, 'text', {x: left - 7, y: Y(v) + 4, 'text-anchor': 'end'}, s);
     }
     rule(0, 0, 1, 0, 'rule');
     rule(0, 0, 0, 1, 'rule');
@@ -135,6 +135,7 @@ dd{margin:0;font-variant-numeric:tabular-nums}
       const all = frames.map((f, n) => [X(f.x), Y(f.y[i]), n, f.group]).filter(p => p[1] >= 0);
       for (const [x, y, , group] of all) (lines[group] ||= []).push(x + ',' + y);
       for (const group in lines) this.line(g, i, 'M' + lines[group].join('L'));
+      all.sort((a, b) => (a[2] == k) - (b[2] == k));
       for (const [x, y, n, group] of all) {
         this.mark(g, group, x, y, n == k ? 6.5 : 4.5);
         if (n == k) this.mark(g, group, x, y, 11, 'ring');

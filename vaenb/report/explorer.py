@@ -69,10 +69,10 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
     x_of, xticks = _axis(x, [(f["label"], f["x"]) for f in frames])
     y_of, yticks = _axis(y, [(f["label"], v) for f in frames for v in f["values"].values()])
     groups = list(dict.fromkeys(f["group"] for f in frames))
-    legend = [[name, i, groups.index(name) if name in groups else None]
+    legend = [[name, i, groups.index(name) if name in groups else -1]
               for i, name in enumerate(names)]
     if len(groups) > 1:
-        legend += [[name, None, i] for i, name in enumerate(groups) if name not in names]
+        legend += [[name, -1, i] for i, name in enumerate(groups) if name not in names]
     shown = []
     for frame in frames:
         told = {name: _text(frame["values"][name]) for name in names if name in frame["values"]}
@@ -83,7 +83,7 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
             **_image(frame["label"], frame.get("image"))})
     data = {"title": title, "note": note, "x": x[0], "y": y[0], "xticks": xticks, "yticks": yticks,
             "colours": list(series.values()), "legend": legend, "frames": shown}
-    made = Explorer(data, _table(frames, x[0], names, " ".join(filter(None, (title, note)))))
+    made = Explorer(data, _table(frames, x[0], names, ": ".join(filter(None, (title, note)))))
     if (size := len(made._repr_html_().encode())) > LIMIT:
         raise VaenbError(f"the explorer {title!r} takes {size:,} bytes, more than {LIMIT:,}: "
                          f"show fewer frames or smaller images")

@@ -82,32 +82,30 @@ dd{margin:0}
       e.preventDefault();
       this.show();
     };
-    new ResizeObserver(() => this.show()).observe(this);
+    new ResizeObserver(() => this.show()).observe(at('.title'));
   }
 
   show() {
-    const {data, at} = this, k = +at('input').value, {label, told, image, size} = data.frames[k];
-    at('input').setAttribute('aria-valuetext', `${label}: ${told.map(t => t.join(' ')).join(', ')}`);
+    const {data, at} = this, k = +at('input').value, {label, said, told, image} = data.frames[k];
+    at('input').setAttribute('aria-valuetext', said);
     at('.label').textContent = label;
     at('dl').textContent = '';
     for (const [name, text] of told) {
       this.add(at('dl'), 'dt', {}, name);
       this.add(at('dl'), 'dd', {}, text);
     }
-    const img = at('img');
-    img.hidden = !image;
+    let style = 'display:none';
     if (image) {
-      const [width, height] = size, unit = width / devicePixelRatio;  // whole device pixels
+      const unit = image.width / devicePixelRatio;  // enlarged by whole device pixels
       const wide = unit * Math.floor(at('.right').clientWidth / unit);
-      const src = 'data:image/png;base64,' + image, alt = 'Images: ' + label;
-      Object.assign(img, {src, alt, width, height});
-      img.style = wide ? `width:${wide}px;image-rendering:pixelated` : '';
+      style = wide ? `width:${wide}px;image-rendering:pixelated` : '';
     }
+    Object.assign(at('img'), {style, alt: 'Images: ' + label}, image);
     this.draw(k);
   }
 
   draw(k) {
-    const {data} = this, svg = this.at('.chart'), {frames, xticks, yticks} = data;
+    const svg = this.at('.chart'), {frames, xticks, yticks, colours} = this.data;
     const wide = svg.clientWidth, high = Math.max(210, Math.min(330, wide * .6));
     const left = 14 + 7 * Math.max(...yticks.map(t => t[1].length)), foot = high - 24;
     const X = u => left + u * (wide - left - 14), Y = v => foot - v * (foot - 8);
@@ -130,7 +128,7 @@ dd{margin:0}
     rule(0, 0, 0, 1, 'rule');
     rule(frames[k].x, 0, frames[k].x, 1, 'rule');
     this.points = [];
-    data.colours.forEach((_, i) => {
+    colours.forEach((_, i) => {
       const g = this.colour(svg, i), lines = {};
       const all = frames.map((f, n) => [X(f.x), Y(f.y[i]), n, f.group]).filter(p => p[1] >= 0);
       for (const [x, y, , group] of all) (lines[group] ||= []).push(x + ',' + y);

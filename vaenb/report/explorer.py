@@ -22,8 +22,7 @@ class Explorer:
 
     def __init__(self, data: dict, table: Table):
         text = json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
-        lines = Path(__file__).with_name("explorer.js").read_text("utf-8").splitlines()
-        code = "\n".join(line.strip() for line in lines)
+        code = re.sub(r"(?m)^ +", "", Path(__file__).with_name("explorer.js").read_text("utf-8"))
         self.table, self._html = table, (
             f'<vae-explorer><script type="application/json">{text}</script>'
             f"<details><summary>All values as a table</summary>{table._repr_html_()}</details>"
@@ -56,30 +55,28 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
     """
     if not frames:
         raise VaenbError("an explorer needs at least one frame")
+    names = list(series)
     for name, colour in series.items():
         if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
             raise VaenbError(f"the colour of {name!r} must be like #0072b2, got {colour!r}")
-    names = list(series)
     for frame in frames:
-        if not frame.get("values"):
-            raise VaenbError(f"the frame {frame['label']!r} has no values: leave it out")
-        if unknown := set(frame["values"]) - set(names):
-            raise VaenbError(f"the frame {frame['label']!r} has values of {sorted(unknown)}, "
-                             f"which have no colour in series: {names}")
+        if not frame.get("values") or set(frame["values"]) - set(names):
+            raise VaenbError(f"the frame {frame['label']!r} needs values of {names} and of no "
+                             f"other series, got {frame.get('values')}")
     x_of, xticks = _axis(x, [(f["label"], f["x"]) for f in frames])
     y_of, yticks = _axis(y, [(f["label"], v) for f in frames for v in f["values"].values()])
     groups = list(dict.fromkeys(f["group"] for f in frames))
-    legend = [[name, i, groups.index(name) if name in groups else -1]
-              for i, name in enumerate(names)]
-    if len(groups) > 1:
-        legend += [[name, -1, i] for i, name in enumerate(groups) if name not in names]
+    legend = [[n, i, groups.index(n) if n in groups else -1] for i, n in enumerate(names)]
+    legend += [[g, -1, i] for i, g in enumerate(groups) if len(groups) > 1 and g not in names]
     shown = []
     for frame in frames:
         told = {name: _text(frame["values"][name]) for name in names if name in frame["values"]}
+        told |= frame.get("told", {})
         shown.append({
             "label": frame["label"], "group": groups.index(frame["group"]), "x": x_of(frame["x"]),
             "y": {str(names.index(name)): y_of(v) for name, v in frame["values"].items()},
-            "told": list((told | frame.get("told", {})).items()),
+            "told": list(told.items()),
+            "said": f"{frame['label']}: " + ", ".join(f"{n} {t}" for n, t in told.items()),
             **_image(frame["label"], frame.get("image"))})
     data = {"title": title, "note": note, "x": x[0], "y": y[0], "xticks": xticks, "yticks": yticks,
             "colours": list(series.values()), "legend": legend, "frames": shown}
@@ -92,11 +89,11 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
 
 def _table(frames: list[dict], x: str, names: list[str], caption: str) -> Table:
     told = list(dict.fromkeys(name for f in frames for name in f.get("told", {})))
-    rows = [[(f["label"], "", ""), (f["group"], "", ""), (_text(f["x"], 6), "", "number"),
-             *((_text(f["values"][n], 6) if n in f["values"] else "–", "", "number")
-               for n in names),
-             *((f.get("told", {}).get(n, "–"), "", "") for n in told)] for f in frames]
-    return Table(["frame", "group", x, *names, *told], rows, caption)
+    rows = [[f["label"], f["group"], _text(f["x"], 6),
+             *(_text(f["values"][n], 6) if n in f["values"] else "–" for n in names),
+             *(f.get("told", {}).get(n, "–") for n in told)] for f in frames]
+    return Table(["frame", "group", x, *names, *told],
+                 [[(text, "", "") for text in row] for row in rows], caption)
 
 
 def _image(label: str, image: bytes | None) -> dict:
@@ -105,21 +102,20 @@ def _image(label: str, image: bytes | None) -> dict:
     if image[:8] + image[12:16] != b"\x89PNG\r\n\x1a\nIHDR" or image[-8:-4] != b"IEND":
         raise VaenbError(f"the image of the frame {label!r} is no whole PNG file: "
                          f"vaenb.report.figures.png makes one")
-    size = [int.from_bytes(image[at:at + 4], "big") for at in (16, 20)]
-    return {"image": base64.b64encode(image).decode(), "size": size}
+    return {"image": {"src": "data:image/png;base64," + base64.b64encode(image).decode(),
+                      "width": int.from_bytes(image[16:20], "big"),
+                      "height": int.from_bytes(image[20:24], "big")}}
 
 
 def _text(value: float, digits: int = 4) -> str:
     """The number with that many digits and true signs: "−775.1", "1.5×10⁻⁷"."""
-    number, _, power = f"{value:.{digits}g}".partition("e")
+    form = ".0f" if 10**digits <= abs(value) < 1e7 else f".{digits}g"
+    number, _, power = f"{value:{form}}".partition("e")
     return number.replace("-", "−") + (f"×10{str(int(power)).translate(_RAISED)}" if power else "")
 
 
 def _axis(axis: tuple[str, str], values: list[tuple[str, float]]):
-    """The function from a value to its place, 0 to 1 on the axis, and ticks [[place, text], ..].
-
-    A linear axis whose values begin near zero begins at zero.
-    """
+    """What puts a value at its place, 0 to 1 on the axis, and the ticks [[place, text], ..]."""
     name, kind = axis
     if kind not in ("linear", "log"):
         raise VaenbError(f"the axis {name!r} must be linear or log, got {kind!r}")
@@ -130,21 +126,20 @@ def _axis(axis: tuple[str, str], values: list[tuple[str, float]]):
     along = math.log10 if kind == "log" else float
     low, high = min(along(v) for _, v in values), max(along(v) for _, v in values)
     room = 0.06 * (high - low) or 0.06 * abs(low) or 1.0
+    # a linear axis whose values begin near zero begins at zero
     low, high = (0.0 if kind == "linear" and 0 <= low < high / 2 else low - room), high + room
 
     def place(value: float) -> float:
         return round((along(value) - low) / (high - low), 4)
 
-    ends = (low, high)
+    ends = (10**low, 10**high) if kind == "log" else (low, high)
     if kind == "log":
-        ends = (10**low, 10**high)
         powers = range(math.ceil(low), math.floor(high) + 1)
         if len(powers) > 3:
             powers = powers[::-(-len(powers) // 8)]
             return place, [[place(10.0**p), "10" + str(p).translate(_RAISED)] for p in powers]
         few = [k * 10.0**p for p in range(math.floor(low), math.ceil(high)) for k in (1, 2, 5)]
-        few = [v for v in few if ends[0] <= v <= ends[1]]
-        if len(few) > 2:
+        if len(few := [v for v in few if ends[0] <= v <= ends[1]]) > 2:
             return place, [[place(v), _text(v)] for v in few]
     rough = (ends[1] - ends[0]) / 6
     unit = 10.0 ** math.floor(math.log10(rough))

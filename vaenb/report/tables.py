@@ -11,6 +11,12 @@ SIGNS = {"reproduced": "✓", "supported": "✓", "not reproduced": "✗", "cont
          "undecided": "?", "not run": "–"}
 
 
+TITLES = {"neg_elbo": "−log p (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)",
+          "mi": "I(x;z) (nats)", "marginal_kl": "marginal KL (nats)", "mse": "squared error",
+          "frechet": "Fréchet distance", "sigma2": "σ²", "steps_to_sigma": "steps to σ²",
+          "diverged": "share diverged", "disc_nll": "discretised −log p (nats)"}
+
+
 class Table:
     """Rows of cells (text, hover, kind) under a header; HTML in a page, aligned text elsewhere.
 
@@ -148,7 +154,7 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
             told = f"{len(values)} of {len(group)} runs have a value"
             row.append((_ours(mean, spread, len(values), group[0]["profile"]), told, "ours"))
         body.append(row)
-    return Table(["setting", *metrics], body, _caption(found))
+    return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, _caption(found))
 
 
 def verdicts(claims: list[dict]) -> Table:

@@ -40,6 +40,9 @@ def device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+_choose = device  # `fit` has an argument of that name
+
+
 class Runs:
     """What `fit` returns: ``runs[k]`` is the trained module of row k, in evaluation mode.
 
@@ -259,7 +262,7 @@ def fit(
     """
     data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
     _check(data, valid, sweep, steps, batch, every, lr, clip)
-    where = device if isinstance(device, torch.device) else globals()["device"](device)
+    where = device if isinstance(device, torch.device) else _choose(device)
     data = tuple(d.to(where) for d in data)
     valid = valid and tuple(d.to(where) for d in valid)
     prints = checkpoint and fingerprint(loss, lr, steps, batch, clip, every, data, valid)

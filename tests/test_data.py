@@ -220,6 +220,64 @@ def test_celeba_is_read_from_the_zip_put_there_and_cropped(serve, home):
     refuses("celeba|list_eval_partition.txt has not the SHA-256", data.load, "celeba")
 
 
+def norb(a, kind):
+    sizes = np.array((*a.shape, 7, 7)[:max(3, a.ndim)], "<i4")  # what is unused is not read
+    head = np.array([kind, a.ndim], "<i4").tobytes() + sizes.tobytes()
+    return gzip.compress(head + a.tobytes())
+
+
+def norb_files():
+    x = pixels(9, 2, 96, 96)
+    files = {}
+    for stem, s in (("46789x9x18x6x2x96x96-training", slice(0, 5)),
+                    ("01235x9x18x6x2x96x96-testing", slice(5, 9))):
+        y = np.arange(9, dtype="<i4")[s] % 5
+        files[f"smallnorb-5x{stem}-dat.mat.gz"] = norb(x[s], 0x1E3D4C55)
+        files[f"smallnorb-5x{stem}-cat.mat.gz"] = norb(y, 0x1E3D4C54)
+    return files, x
+
+
+def test_smallnorb_matrices_and_the_left_camera(serve):
+    files, x = norb_files()
+    serve("smallnorb", files, (5, 0, 4))
+    got = data.load("smallnorb")
+    assert np.array_equal(got.train_x, x[:5, :1]) and np.array_equal(got.test_x, x[5:, :1])
+    assert got.train_y.tolist() == [0, 1, 2, 3, 4] and got.test_y.tolist() == [0, 1, 2, 3]
+    assert got.complete and "the left image of each stereo pair" in got.note
+    assert data.load("smallnorb", size=32).train_x.shape == (5, 1, 32, 32)
+
+
+def test_a_smallnorb_matrix_that_is_none_is_refused(serve, home):
+    files, x = norb_files()
+    name = next(iter(files))
+    for raw in (norb(x[:5], 0x1E3D4C53), gzip.compress(gzip.decompress(files[name])[:-1]),
+                gzip.compress(b"")):
+        serve("smallnorb", {**files, name: raw}, (5, 0, 4))
+        refuses("originals of smallnorb|cannot be read|delete them", data.load, "smallnorb")
+
+
+def test_shapes3d_is_made_smaller_and_halved(serve):
+    h5py = pytest.importorskip("h5py")
+    x, labels, out = pixels(1030, 64, 64, 3), np.zeros((1030, 6)), io.BytesIO()
+    labels[:, 4] = np.arange(1030) % 4
+    with h5py.File(out, "w") as file:
+        file.create_dataset("images", data=x, chunks=(100, 64, 64, 3))
+        file.create_dataset("labels", data=labels)
+    serve("shapes3d", {"3dshapes.h5": out.getvalue()}, (1030,))
+    got = data.load("shapes3d")
+    train, test = data.splits.default(1030, 1)
+    small = data.resize(x.transpose(0, 3, 1, 2), 32)
+    assert np.array_equal(got.train_x, small[train]) and np.array_equal(got.test_x, small[test])
+    assert np.array_equal(got.train_y, train % 4) and np.array_equal(got.test_y, test % 4)
+    assert got.complete and "resized to 32 x 32; own split" in got.note
+
+
+def test_shapes3d_without_its_package_names_the_extra(serve, monkeypatch):
+    serve("shapes3d", {"3dshapes.h5": b"HDF"}, (4,))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    refuses(r"shapes3d|needs the package h5py|pip install -e '.[shapes]'", data.load, "shapes3d")
+
+
 def test_digits_are_embedded_and_always_the_same(offline, home, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     got = data.load("digits")
@@ -275,7 +333,8 @@ def test_status_tells_complete_partial_absent_damaged(home, monkeypatch):
     assert list(found) == list(data.NAMES)
     assert {n: s["state"] for n, s in found.items()} == {
         "mnist": "partial", "fashion_mnist": "absent", "svhn": "partial", "cifar10": "damaged",
-        "freyface": "complete", "celeba": "absent", "digits": "embedded"}
+        "freyface": "complete", "celeba": "absent", "smallnorb": "absent", "shapes3d": "absent",
+        "digits": "embedded", "tetrominoes": "embedded"}
     assert found["svhn"]["images"] == "8 + 4"
     assert found["svhn"]["note"] == "reduced: eight and four"
     assert found["svhn"]["path"] == str(home / "svhn.npz")
@@ -330,7 +389,7 @@ def test_nothing_is_unpickled(home):
 # ---- bad input ----
 
 def test_unknown_names_and_sizes():
-    refuses("no data set 'minst'|did you mean 'mnist'|celeba, digits", data.load, "minst")
+    refuses("no data set 'minst'|did you mean 'mnist'|digits, tetrominoes", data.load, "minst")
     refuses("did you mean 'fashion_mnist'", data.prepare, "Fashion-MNIST")
     assert "did you mean" not in refuses("no data set 'zzz'", data.load, "zzz")
     for size in (0, -3, 2.5, "28", True):

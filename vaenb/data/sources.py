@@ -18,6 +18,7 @@ class Source:
     ``home`` is the address that a file's name is appended to; ``login`` marks a page that a
     person must fetch from. ``counts``: images in (train, valid, test), or (all,) where there
     is no official split. ``size``: side that ``load`` resizes to unless asked otherwise.
+    ``extra``: the optional extra of this package that the reader needs.
     """
 
     reader: Callable[[dict], dict]
@@ -28,6 +29,7 @@ class Source:
     note: str = ""
     login: bool = False
     size: int | None = None
+    extra: str = ""
 
 
 SOURCES = {
@@ -77,10 +79,32 @@ SOURCES = {
             ("list_eval_partition.txt",
              "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7")),
         note="aligned, centre crop of 140 x 140 pixels", login=True),
+    "smallnorb": Source(  # hashes as recorded by TensorFlow Datasets
+        readers.smallnorb, (24300, 0, 24300), "research purposes only, not to be sold",
+        "https://cs.nyu.edu/~yann/data/norb-v1.0-small/", (
+            ("smallnorb-5x46789x9x18x6x2x96x96-training-dat.mat.gz",
+             "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873"),
+            ("smallnorb-5x46789x9x18x6x2x96x96-training-cat.mat.gz",
+             "2784e542c1922060691090952b6cd6278879a216c90f81476f0f00256d42cdaa"),
+            ("smallnorb-5x01235x9x18x6x2x96x96-testing-dat.mat.gz",
+             "cf7104eed3e51174d2f65b66d1e5878b9da233b886f161b0d88f4510ba2c7474"),
+            ("smallnorb-5x01235x9x18x6x2x96x96-testing-cat.mat.gz",
+             "ecaf6d5bb8c3bc5eab9cf0258f6d2198dd474e016e374836fc097f2e5ff509ff")),
+        note="the left image of each stereo pair"),
+    "shapes3d": Source(
+        readers.shapes3d, (480000,), "Apache 2.0 (C. Burgess and H. Kim, DeepMind)",
+        "https://storage.googleapis.com/3d-shapes/", (
+            ("3dshapes.h5",
+             "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"),),
+        note="resized to 32 x 32; own split, random halves; the label is the shape",
+        extra="[shapes]"),
     "digits": Source(
         readers.digits, (1500, 0, 297), "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI)",
         note="scikit-learn's handwritten digits, 8 x 8, resized; first 1500 train, last 297 test",
         size=28),
+    "tetrominoes": Source(
+        readers.tetromino, (81920, 0, 81920), "as this code; after A. Bozkurt et al. (2019)",
+        note="drawn by vaenb.data.tetrominoes, seed 1; own split, random halves"),
 }
 NAMES = tuple(SOURCES)
 
@@ -136,8 +160,9 @@ def original(name: str, files: dict) -> dict:
     try:
         return source(name).reader(files)
     except ImportError as error:
-        raise VaenbError(f"the set {name} needs the package {error.name}, which is not "
-                         f"installed: run `pip install -e .` where vaenb stands") from error
+        raise VaenbError(f"the set {name} needs the package {error.name}, which is not installed: "
+                         f"run `pip install -e '.{source(name).extra}'` where vaenb stands"
+                         ) from error
     except Exception as error:  # whatever a format's own library raises
         raise VaenbError(f"the originals of {name} in {folder() / name} cannot be read "
                          f"({words(error)}): delete them and run `vaenb data {name}`") from error

@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import vaenb
 from vaenb import VaenbError, models, train
-from vaenb.train import OutOfTime, Rng, checkpoint, fit, key, loop
+from vaenb.train import OutOfTime, Rng, checkpoint, fit, key
+from vaenb.train.group import Group, Work, initial
 
 D, Z, N, BATCH = 6, 2, 50, 8
 
@@ -52,7 +54,7 @@ def elbo(model, x, hp):
 
 
 def go(sweep=None, steps=20, loss=elbo, make=Small, data=X, **options):
-    options = dict(batch=BATCH, every=5, progress=False, device="cpu") | options
+    options = dict(batch=BATCH, every=5, progress=False, device="cpu", chunk=1) | options
     return fit(make, loss, data, sweep or [dict(beta=0.5, seed=1)], steps, **options)
 
 
@@ -85,7 +87,7 @@ def by_hand(steps, seed=1, beta=0.5, lr=1e-3, clip=0.0, loss=elbo, schedule=None
     for t in range(steps):
         epoch, k = divmod(t, epoch_length)
         x = X[order_of(seed, epoch)[k * BATCH : (k + 1) * BATCH]]
-        hp = train.loop.SimpleNamespace(beta=beta, rng=Rng.of(seed, "noise", t), step=t)
+        hp = SimpleNamespace(beta=beta, rng=Rng.of(seed, "noise", t), step=t)
         value, extras = loss(model, x, hp)
         optimiser.zero_grad()
         value.backward()
@@ -122,7 +124,8 @@ def test_fit_is_a_loop_with_torchs_adam(clip, most):
 def test_learning_rates_from_the_call_the_row_and_a_schedule():
     reference = by_hand(40, lr=3e-3)[0]
     assert distance(go(steps=40, lr=3e-3)[0], reference) < 1e-10
-    runs = go([dict(beta=0.5, seed=1, lr=3e-3), dict(beta=0.5, seed=1)], steps=40, lr=1e-3)
+    rows = [dict(beta=0.5, seed=1, lr=3e-3), dict(beta=0.5, seed=1, lr=1e-3)]
+    runs = go(rows, steps=40, lr=5e-3)
     assert distance(runs[0], reference) < 1e-10
     assert distance(runs[1], by_hand(40, lr=1e-3)[0]) < 1e-10
 
@@ -200,7 +203,7 @@ def test_parameters_in_any_memory_layout():
     optimiser = torch.optim.Adam(reference.parameters(), lr=1e-3)
     for t in range(5):
         x = X[order_of(1, 0)[t * BATCH : (t + 1) * BATCH]]
-        hp = train.loop.SimpleNamespace(beta=0.5, rng=Rng.of(1, "noise", t))
+        hp = SimpleNamespace(beta=0.5, rng=Rng.of(1, "noise", t))
         optimiser.zero_grad()
         loss(reference, x, hp)[0].backward()
         optimiser.step()
@@ -227,7 +230,7 @@ def test_the_small_vae_in_channels_last_trains_as_in_torch():
     for t in range(4):
         epoch, k = divmod(t, 2)
         batch = x[order_of(2, epoch, 16)[8 * k : 8 * k + 8]]
-        hp = train.loop.SimpleNamespace(rng=Rng.of(2, "noise", t))
+        hp = SimpleNamespace(rng=Rng.of(2, "noise", t))
         optimiser.zero_grad()
         loss(model, batch, hp)[0].backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -307,7 +310,7 @@ def test_validation_is_in_evaluation_mode_and_changes_nothing():
     total = 0.0
     for i in (0, 8, 16):
         part = X[i : min(i + 8, 21)]
-        hp = train.loop.SimpleNamespace(beta=0.5, rng=Rng.of(1, "evaluation", i))
+        hp = SimpleNamespace(beta=0.5, rng=Rng.of(1, "evaluation", i))
         with torch.no_grad():
             total += float(elbo(model, part, hp)[0]) * len(part) / 21
     assert checked["valid_loss"][-1] == pytest.approx(total, rel=1e-12)
@@ -649,13 +652,27 @@ class Watch(TorchDispatchMode):
 
 
 def test_nothing_waits_between_the_logging_steps():
-    def waits(steps, every):
+    def reading(model, x, hp):
+        float(hp.beta)
+        return elbo(model, x, hp)
+
+    def waits(steps, **options):
         with Watch() as watch:
-            go([dict(beta=0.5, seed=1)], steps=steps, every=every, clip=1.0)
+            go([dict(beta=0.5, seed=1)], steps=steps, every=steps, clip=1.0, **options)
         return len(watch.seen)
 
-    assert waits(50, 50) == waits(5, 5)  # 45 more steps, eight more epochs: nothing
-    assert waits(50, 10) - waits(50, 50) == 4 * 3  # loss, D and R of four more windows
+    assert waits(50) == waits(5)  # 45 more steps, eight more epochs: nothing
+    assert waits(50, loss=reading) == waits(5, loss=reading) + 45
+
+
+def group(make, loss, x, rows, where):
+    """A group that has taken its first step."""
+    work = Work(loss, (x,), None, 10, 4, 1e-3, 1.0, 10, "", 0)
+    made = Group([initial(make, row["seed"]) for row in rows], rows, work, torch.device(where),
+                 len(rows) > 1)
+    made.shuffle()
+    made.step()
+    return made
 
 
 DECODERS = [
@@ -672,22 +689,19 @@ def test_no_decoder_makes_the_loop_wait(name):
         return (nats.distortion + nats.rate).mean(), {}
 
     make = partial(models.small_vae, getattr(models, name)(), (1, 28, 28), 2, 1)
-    member = loop._Member(make, {}, torch.device("cpu"))
-    x = torch.zeros(4, 1, 28, 28)
-    member.step(loss, x, 1e-3, 1.0)
+    member = group(make, loss, torch.zeros(4, 1, 28, 28), [dict(seed=0)], "cpu")
     with Watch() as watch:
-        member.step(loss, x, 1e-3, 1.0)
+        member.step()
     assert watch.seen == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_nothing_waits_on_a_gpu():
-    member = loop._Member(partial(Small, torch.float32), dict(beta=0.5), torch.device("cuda"))
-    x = X[:8].float().cuda()
-    member.step(elbo, x, 1e-3, 1.0)
+    member = group(partial(Small, torch.float32), elbo, X[:8].float().cuda(),
+                   [dict(beta=0.5, seed=0)], "cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        member.step(elbo, x, 1e-3, 1.0)
+        member.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -11,8 +11,10 @@ from vaenb.measure.fidelity import (
     reconstructions,
     samples,
 )
-from vaenb.measure.information import Information, active_units, information
+from vaenb.measure.information import Information, active_units, information, log_aggregate
+from vaenb.measure.nearest import bernoulli_floor, memorised, nearest
 
-__all__ = ["Information", "Spent", "active_units", "convergence", "feature_extractor", "features"]
-__all__ += ["frechet", "information", "iw_nll", "mse", "nats", "posteriors", "psnr"]
-__all__ += ["reconstructions", "samples"]
+__all__ = ["Information", "Spent", "active_units", "bernoulli_floor", "convergence"]
+__all__ += ["feature_extractor", "features", "frechet", "information", "iw_nll", "log_aggregate"]
+__all__ += ["memorised", "mse", "nats", "nearest", "posteriors", "psnr", "reconstructions"]
+__all__ += ["samples"]

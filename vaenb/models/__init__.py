@@ -22,6 +22,7 @@ from vaenb.models.likelihoods import (
     UnitGaussian,
     soft_clip,
 )
+from vaenb.models.mlp import cnn_vae, mlp_vae
 
 __all__ = [
     "VAE",
@@ -41,8 +42,10 @@ __all__ = [
     "SharedGaussian",
     "StudentT",
     "UnitGaussian",
+    "cnn_vae",
     "discretised_gaussian",
     "grey_levels",
+    "mlp_vae",
     "small_vae",
     "soft_clip",
     "standard_normal_log_prob",

@@ -12,6 +12,8 @@ import numpy as np
 
 from vaenb.errors import VaenbError
 
+LAYOUT = 2  # of the files: raised when what they hold changes
+
 
 def _code(function, above=()) -> str:
     """What a function does, whatever file and line it stands in.
@@ -61,9 +63,10 @@ def _constant(value) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, bytes))
 
 
-def fingerprint(loss, lr, steps, batch, clip, every, data, valid=None) -> str:
+def fingerprint(loss, lr, steps, batch, clip, every, data, valid=None, *more) -> str:
     """What a member's file depends on beside its own row and model: schedule, loss and data."""
-    digest = hashlib.sha256(repr((_code(loss), _code(lr), steps, batch, clip, every)).encode())
+    facts = _code(loss), _code(lr), steps, batch, clip, every, *more
+    digest = hashlib.sha256(repr(facts).encode())
     for part in data + (valid or ()):
         digest.update(repr((part.dtype, part.shape)).encode())
         digest.update(part.cpu().contiguous().numpy().tobytes())
@@ -92,11 +95,17 @@ class Checkpoint:
         try:
             with open(self.path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            return arrays, json.loads(str(arrays.pop("facts")))
+            facts = json.loads(str(arrays.pop("facts")))
         except Exception as error:  # zipfile and zlib have error types of their own
             raise VaenbError(
                 f"the checkpoint {self.path} is damaged ({error}): delete it and run again"
             ) from None
+        if facts.get("layout") != LAYOUT:
+            raise VaenbError(
+                f"the checkpoint {self.path} was written by another version of vaenb: delete it "
+                f"and run again, or finish the run with that version"
+            )
+        return arrays, facts
 
     def save(self, tensors: dict, facts: dict) -> None:
         """Write beside the old file, then replace it: a reader sees the old one or the new one.
@@ -109,7 +118,7 @@ class Checkpoint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self.path.parent, suffix=".part")
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+                np.savez(file, facts=np.array(json.dumps(facts | dict(layout=LAYOUT))), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)

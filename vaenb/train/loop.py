@@ -3,21 +3,20 @@
 The contract: an ordinary module, and ``loss(model, x, hp) -> (scalar, dict of scalars)`` written
 for one model, one batch ``x`` and one row of settings, reached as ``hp.beta`` and so on, beside
 ``hp.rng`` (noise that depends on seed and step alone) and ``hp.step`` (training steps done). A
-member's path depends on its own row and nothing else. This is the plain backend: one member after
-another.
+member's path depends on its own row and nothing else: members train one after another or many
+together, as pays on the device, with the same results.
 """
 
 import math
 import sys
 import time
-from types import SimpleNamespace
 
 import torch
 
-from vaenb.data import unit
 from vaenb.errors import VaenbError
 from vaenb.train.checkpoint import Checkpoint, fingerprint
-from vaenb.train.rng import Rng, key
+from vaenb.train.group import Group, Work, initial
+from vaenb.train.together import Captured, is_out_of_memory, members_together
 
 SAVE_SECONDS = 30.0  # an interrupted run loses at most this much work
 
@@ -49,11 +48,15 @@ class Runs:
     ``settings[k]``, ``history[k]`` (dict of equal-length lists: step, loss, what the loss
     returned, valid_...; each entry is the mean over the steps since the one before), ``alive[k]``
     (False: the member met a number that is not finite and stands still since), ``seconds[k]`` of
-    training.
+    training (in lockstep: its share), ``best[k]`` (the module at its best validation, or None
+    when none was asked for) and ``best_step[k]``.
     """
 
-    def __init__(self):
-        self.models, self.settings, self.history, self.alive, self.seconds = [], [], [], [], []
+    def __init__(self, rows):
+        count = len(rows)
+        self.settings, self.history, self.models = list(rows), [None] * count, [None] * count
+        self.alive, self.seconds = [True] * count, [0.0] * count
+        self.best, self.best_step = [None] * count, [0] * count
 
     def __getitem__(self, k: int) -> torch.nn.Module:
         return self.models[k]
@@ -61,111 +64,11 @@ class Runs:
     def __len__(self) -> int:
         return len(self.models)
 
-
-class _Member:
-    """One model in training: its parameters, gradients and moments as flat vectors."""
-
-    def __init__(self, make_model, row, where):
-        self.row = {"seed": 0, **row}
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.row["seed"])
-            self.model = make_model()
-        self.model.to(where).train()
-        params = list(self.model.parameters())
-        if not params:
-            raise VaenbError("the model has no parameters to train")
-        dense = [p.detach().clone() for p in params]
-        self.p = torch.cat([d.as_strided((d.numel(),), (1,)) for d in dense])  # as they lie
-        self.g, self.m, self.v = (torch.zeros_like(self.p) for _ in range(3))
-        start = 0
-        for p, d in zip(params, dense, strict=True):  # become views of the flat ones
-            shape, stride = d.shape, d.stride()
-            p.data = self.p.as_strided(shape, stride, start)
-            p.grad = self.g.as_strided(shape, stride, start)
-            start += p.numel()
-        self.alive = torch.ones((), dtype=torch.bool, device=where)
-        self.t, self.seconds, self.history, self.totals = 0, 0.0, {}, {}
-        self.hp = {}
-        for name, value in self.row.items():
-            kind = torch.int64 if isinstance(value, int) else self.p.dtype
-            self.hp[name] = torch.tensor(value, device=where, dtype=kind)
-
-    def settings(self, purpose: str, index: int) -> SimpleNamespace:
-        """The row as the loss sees it, with the noise of training step or item ``index``."""
-        where = self.p.device
-        rng = Rng(key(self.hp["seed"], purpose, index, where))
-        return SimpleNamespace(**self.hp, rng=rng, step=torch.full((), self.t, device=where))
-
-    def step(self, loss, x, lr, clip):
-        """One Adam step (Kingma & Ba 2015); reads nothing back from the device."""
-        hp = self.settings("noise", self.t)
-        self.g.zero_()
-        buffers = [(b, b.clone()) for b in self.model.buffers()]
-        value, extras = loss(self.model, x, hp)
-        value.backward()
-        norm = self.g.norm()
-        self.alive &= norm.isfinite() & value.detach().isfinite()
-        for buffer, before in buffers:
-            buffer.copy_(torch.where(self.alive, buffer, before))
-        self.t += 1
-        rate = self.row["lr"] if "lr" in self.row else lr(hp) if callable(lr) else lr
-        c1, c2 = 1 - 0.9**self.t, 1 - 0.999**self.t
-        if clip:
-            self.g.mul_((clip / (norm + 1e-6)).clamp(max=1))
-        self.g.masked_fill_(~self.alive, 0)
-        self.m.lerp_(self.g, 0.1)
-        self.v.mul_(0.999).addcmul_(self.g, self.g, value=0.001)
-        rate = self.alive.to(self.p.dtype) * (rate / c1)
-        self.p.sub_(self.m / (self.v / c2).sqrt_().add_(1e-8) * rate)
-        for name, scalar in {"loss": value, **extras}.items():
-            total = scalar.detach().clone()
-            self.totals[name] = self.totals[name] + total if name in self.totals else total
-
-    def log(self, window, valid):
-        """Close a logging window: the only place that waits for the device."""
-        entry = {"step": self.t, **{k: float(v) / window for k, v in self.totals.items()}, **valid}
-        for name, value in entry.items():
-            self.history.setdefault(name, []).append(value)
-        self.totals = {}
-
-    @torch.no_grad()
-    def validate(self, loss, valid, batch):
-        """Mean of everything the loss returns over the validation data, in evaluation mode."""
-        self.model.eval()
-        sums, count = {}, len(valid[0])
-        for i in range(0, count, batch):
-            part = tuple(_floats(d[i : i + batch]) for d in valid)
-            value, extras = loss(self.model, _unwrap(part), self.settings("evaluation", i))
-            for name, scalar in {"loss": value, **extras}.items():
-                sums[name] = sums.get(name, 0) + scalar * (len(part[0]) / count)
-        self.model.train()
-        return {f"valid_{name}": float(total) for name, total in sums.items()}
-
-    def state(self) -> dict:
-        """Everything a resumed run needs, as tensors and plain numbers."""
-        return {
-            "p": self.p,
-            "m": self.m,
-            "v": self.v,
-            **{f"buffer.{n}": b for n, b in self.model.named_buffers()},
-            **{f"total.{n}": t for n, t in self.totals.items()},
-            "alive": self.alive,
-        }
-
-    def load(self, arrays: dict, facts: dict):
-        for name, mine in self.state().items():
-            mine.copy_(torch.from_numpy(arrays[name]).view_as(mine))
-        totals = {n[6:]: a for n, a in arrays.items() if n.startswith("total.")}
-        self.totals = {n: torch.from_numpy(a).to(self.p.device) for n, a in totals.items()}
-        self.t, self.seconds, self.history = facts["t"], facts["seconds"], facts["history"]
-
-
-def _floats(d):
-    return unit(d) if d.dtype == torch.uint8 else d
-
-
-def _unwrap(parts):
-    return parts[0] if len(parts) == 1 else parts
+    def _take(self, group, k, at):
+        """Member k of a group that has ended becomes row ``at``."""
+        self.models[at], self.history[at] = group.model(k), group.history[k]
+        self.seconds[at], self.best[at] = group.seconds[k], group.best_model(k)
+        self.best_step[at], self.alive[at] = group.best[k][1], not group.broke(k)
 
 
 def _number(value) -> bool:
@@ -175,10 +78,18 @@ def _number(value) -> bool:
     )
 
 
-def _check(data, valid, sweep, steps, batch, every, lr, clip):
-    for name, value in (("steps", steps), ("batch", batch), ("every", every)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise VaenbError(f"{name} is {value!r} and must be a whole number of at least 1")
+def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk):
+    for name, value, least in (
+        ("steps", steps, 1), ("batch", batch, 1), ("every", every, 1),
+        ("patience", patience, 0), ("chunk", chunk, 0),
+    ):  # fmt: skip
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise VaenbError(f"{name} is {value!r} and must be a whole number of at least {least}")
+    if (best and not valid) or (patience and not best):
+        raise VaenbError(
+            "best needs validation data (valid=...), and patience needs best: name the validation "
+            "mean to keep the lowest of, such as best='loss'"
+        )
     if not callable(lr) and not (_number(lr) and lr > 0):
         raise VaenbError(f"lr is {lr!r} and must be a number above 0, or a function of hp")
     if not (_number(clip) and clip >= 0):
@@ -202,6 +113,16 @@ def _check(data, valid, sweep, steps, batch, every, lr, clip):
             "the sweep is empty: give at least one row of settings, such as [dict(seed=0)]"
         )
     for k, row in enumerate(sweep):
+        if isinstance(row, dict) and set(row) != set(sweep[0]):
+            raise VaenbError(
+                f"sweep row {k} has the settings {', '.join(sorted(row))} and row 0 has "
+                f"{', '.join(sorted(sweep[0]))}: give all rows the same names"
+            )
+        if isinstance(row, dict) and row in sweep[:k]:
+            raise VaenbError(
+                f"sweep rows {sweep.index(row)} and {k} are equal ({row}): drop one, or give them "
+                f"different seeds"
+            )
         if not isinstance(row, dict):
             raise VaenbError(
                 f"sweep row {k} is {row!r} and must be a dict of numbers, such as dict(seed=0)"
@@ -216,6 +137,10 @@ def _check(data, valid, sweep, steps, batch, every, lr, clip):
                 raise VaenbError(
                     f"setting {name!r} of sweep row {k} is {value!r} and must be a finite number: "
                     f"what is not a number belongs into the model, in a fit of its own"
+                )
+            if value < 0 and (name.startswith("beta") or name == "clip"):
+                raise VaenbError(
+                    f"setting {name!r} of sweep row {k} is {value} and must not be below 0"
                 )
         if not isinstance(row.get("seed", 0), int):
             raise VaenbError(
@@ -238,7 +163,10 @@ def fit(
     lr=1e-3,
     clip: float = 0.0,
     valid=None,
+    best: str = "",
+    patience: int = 0,
     every: int = 100,
+    chunk: int = 0,
     device="auto",
     checkpoint=None,
     deadline: float | None = None,
@@ -251,88 +179,149 @@ def fit(
         batches reach the loss as floats in [0, 1]. Each epoch is a fresh order keyed by the row's
         seed; a last incomplete batch is dropped. valid: the same for validation, every ``every``
         steps and at the end, in evaluation mode, with the same noise each time.
-    sweep: list of dicts of numbers; "seed" (default 0) keys initialisation, order and noise, so
-        that rows of equal seed share all three; "lr", when given, wins over ``lr``.
+    sweep: list of dicts of numbers with the same names; "seed" (default 0) keys initialisation,
+        order and noise, so that rows of equal seed share all three; "lr" and "clip", when given,
+        win over ``lr`` and ``clip``.
     lr: a number, or a function of ``hp`` (for schedules). clip: largest gradient norm; 0: none.
+    best: the name of a validation mean ("loss", or what the loss returns) to keep the lowest of:
+        ``runs.best[k]``. patience: stop a member after so many validations without a lower one.
+    chunk: members in lockstep; 0: as many as pay and fit (one on a CPU unless the nets are tiny).
+        In float64 the results are the same to about 1e-15, whatever the chunk. A loss with an
+        ``if`` on a setting, or a module that `torch.func` cannot batch, trains one by one.
     checkpoint: a folder; the state is written there every half minute and at the end, and the same
-        call continues from it to the same bits on a CPU (on a GPU to the rounding of its kernels).
+        call continues from it to the same bits on a CPU (on a GPU with torch's deterministic
+        kernels switched on; else to the rounding of its kernels).
     deadline: a `time.monotonic()` instant at which to save and raise `OutOfTime`.
 
     Raises VaenbError for settings that cannot be, before any training.
     """
     data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
-    _check(data, valid, sweep, steps, batch, every, lr, clip)
+    _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk)
     where = device if isinstance(device, torch.device) else _choose(device)
     data = tuple(d.to(where) for d in data)
     valid = valid and tuple(d.to(where) for d in valid)
-    prints = checkpoint and fingerprint(loss, lr, steps, batch, clip, every, data, valid)
-    runs = Runs()
-    bar = _bar(steps * len(sweep), label, progress)
-    for row in sweep:
-        member = _Member(make_model, row, where)
-        store = checkpoint and Checkpoint(checkpoint, prints, member.row, member.model)
-        if store and (saved := store.load()):
-            member.load(*saved)
-        bar.update(member.t)
-        bar.set_description_str(" ".join([label, *(f"{k}={v:g}" for k, v in row.items())]).strip())
-        _train(member, loss, data, valid, steps, batch, lr, clip, every, store, deadline, bar)
-        runs.models.append(member.model.eval())
-        runs.settings.append(member.row)
-        runs.history.append(member.history)
-        runs.alive.append(bool(member.alive))
-        runs.seconds.append(member.seconds)
+    work = Work(loss, data, valid, steps, batch, lr, clip, every, best, patience)
+    prints = checkpoint and fingerprint(
+        loss, lr, steps, batch, clip, every, data, valid, *([best, patience] if best else []))
+    rows = [row | {"seed": row.get("seed", 0)} for row in sweep]
+    runs = Runs(rows)
+    if where.type == "cuda":
+        torch.compiler.reset()  # past eight shapes of a function dynamo runs it eagerly in silence
+    size, why = members_together(make_model, rows, work, where, chunk)
+    bar = _Bar(steps * len(rows), label, progress)
+    if why:
+        bar.say(f"{len(rows)} members, {size} at a time: {why}")
+    waiting = list(range(len(rows)))
+    while waiting:
+        now, waiting = waiting[:size], waiting[size:]
+        try:
+            _train_some(make_model, rows, now, work, where, size > 1, checkpoint, prints, runs,
+                        deadline, bar)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(now) == 1:
+                raise VaenbError(
+                    f"one model at batch {batch} does not fit into the memory of {where}: take a "
+                    f"smaller batch or a smaller model"
+                ) from None
+            waiting, size = now + waiting, (len(now) + 1) // 2
+            torch.cuda.empty_cache()
+            bar.say(f"out of memory with {len(now)} members together: now {size}")
     bar.close()
     return runs
 
 
-def _train(member, loss, data, valid, steps, batch, lr, clip, every, store, deadline, bar):
-    if member.t >= steps:
-        return  # finished by an earlier call
-    count = len(data[0])
-    per_epoch = count // batch
+def _train_some(make_model, rows, which, work, where, stacked, folder, prints, runs, deadline,
+                bar):
+    """Train some rows in lockstep, or in as many groups as there are steps to go on from."""
+    started = {}
+    for at in which:
+        model = initial(make_model, rows[at]["seed"]).to(where)
+        store = folder and Checkpoint(folder, prints, rows[at], model)
+        saved = store.load() if store else None
+        ended = saved is not None and (saved[1]["t"] >= work.steps or not saved[1]["logged"])
+        started.setdefault((saved[1]["t"] if saved else 0, ended), []).append(
+            (at, model, store, saved))
+    for (t, ended), members in sorted(started.items(), key=lambda s: -s[0][0]):
+        for part in [[m] for m in members] if ended else [members]:
+            places, models, stores, saved = zip(*part, strict=True)
+            group = Group(list(models), [rows[at] for at in places], work, where, stacked)
+            for k, found in enumerate(saved):
+                if found:
+                    group.load(k, *found)
+            bar.update(t * len(part))
+            bar.name(_told(rows[places[0]]) if len(part) == 1 else f"{len(part)} members")
+            if not ended:
+                _train(group, stores, deadline, bar)
+            for k, at in enumerate(places):
+                runs._take(group, k, at)
+                if not runs.alive[at]:
+                    last = group.history[k]["step"][-1]
+                    bar.say(f"{_told(rows[at])} met a number that is not finite by step {last} "
+                            f"and stands still since")
+
+
+def _train(group, stores, deadline, bar):
+    work, count = group.work, len(group)
+    per_epoch = len(work.data[0]) // work.batch
     began = saved = time.monotonic()
-    before, order = member.seconds, None
+    before = list(group.seconds)
+    run = Captured(group) if group.p.is_cuda else group.step
 
     def save():
-        member.seconds = before + time.monotonic() - began
-        if store:
-            facts = dict(t=member.t, seconds=member.seconds, history=member.history)
-            store.save(member.state(), facts)
+        spent = (time.monotonic() - began) / count
+        group.seconds = [b + spent for b in before]
+        for k, store in enumerate(stores):
+            if store:
+                store.save(group.state(k), group.facts(k))
 
-    while member.t < steps:
-        epoch, k = divmod(member.t, per_epoch)
-        if order is None or k == 0:
-            shuffle = Rng(key(member.hp["seed"], "order", epoch, member.p.device))
-            order = shuffle.bits(count).argsort()
-        picked = order[k * batch : (k + 1) * batch]
-        member.step(loss, _unwrap(tuple(_floats(d[picked]) for d in data)), lr, clip)
-        bar.update(1)
-        if member.t % every == 0 or member.t == steps:
-            window = (member.t - 1) % every + 1
-            checked = member.validate(loss, valid, batch) if valid else {}
-            member.log(window, checked)
-            bar.set_postfix_str(f"loss {member.history['loss'][-1]:.4g}", refresh=False)
+    fresh = True
+    while group.t < work.steps and any(group.logged):
+        if fresh or group.t % per_epoch == 0:
+            group.shuffle()
+            fresh = False
+        run()
+        group.t += 1
+        bar.update(count)
+        if group.t % work.every == 0 or group.t == work.steps:
+            group.log()
+            losses = [h["loss"][-1] for h in group.history if h]
+            bar.set_postfix_str(f"loss {sorted(losses)[len(losses) // 2]:.4g}", refresh=False)
         now = time.monotonic()
         if now - saved > SAVE_SECONDS:
             save()
-            saved = now
-        if deadline is not None and now > deadline and member.t < steps:
+            saved = time.monotonic()
+        if deadline is not None and now > deadline and group.t < work.steps:
             save()
             bar.close()
             raise OutOfTime(
-                f"time is up at step {member.t} of {steps}: run the same command again to go on"
+                f"time is up at step {group.t} of {work.steps}: run the same command again to go "
+                f"on"
             )
+    bar.update(count * (work.steps - group.t))
     save()
 
 
-def _bar(total, label, progress):
-    from tqdm import tqdm
+def _told(row) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in row.items())
 
-    return tqdm(
-        total=total,
-        desc=label,
-        disable=not progress,
-        file=sys.stdout,
-        mininterval=1.0,
-        unit="step",
-    )
+
+class _Bar:
+    """The progress bar of a whole sweep, and what is said beside it; silent if not wanted."""
+
+    def __init__(self, total, label, wanted):
+        from tqdm import tqdm
+
+        self.label, self.wanted = label, wanted
+        self.bar = tqdm(total=total, desc=label, disable=not wanted, file=sys.stdout,
+                        mininterval=1.0, unit="step")  # fmt: skip
+        self.update, self.close = self.bar.update, self.bar.close
+        self.set_postfix_str = self.bar.set_postfix_str
+
+    def name(self, told):
+        self.bar.set_description_str(f"{self.label} {told}".strip())
+
+    def say(self, told):
+        if self.wanted:
+            self.bar.write(f"{self.label} {told}".strip(), sys.stdout)

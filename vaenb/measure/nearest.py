@@ -1,0 +1,61 @@
+"""How near images are to training images, and the least that a Bernoulli decoder can reach."""
+
+import torch
+
+from vaenb.data import unit
+from vaenb.errors import VaenbError
+
+PAIRS = 2**22  # distances held at once: 16 MiB of float32
+CANDIDATES = 4  # looked at exactly, since the matrix product finds them up to rounding
+
+
+def nearest(x, reference) -> tuple[torch.Tensor, torch.Tensor]:
+    """The l2 pixel distance of each image to its nearest reference image, and which one: [N], [N].
+
+    ``x`` [N, ...] and ``reference`` [M, ...] are images of the same shape, uint8 or float in
+    [0, 1]; the work is done where ``reference`` lies. Distances are exact: a matrix product finds
+    candidates in float32, and the distances to these are taken in float64 from the images
+    themselves, so that an image among the references has distance 0. Of equal ones the first.
+    Raises VaenbError for shapes that differ and for no reference.
+    """
+    if x.shape[1:] != reference.shape[1:] or len(reference) == 0:
+        raise VaenbError(
+            f"images {tuple(x.shape)} and references {tuple(reference.shape)} must have the same "
+            f"shape, and there must be a reference"
+        )
+    reference = _flat(reference)
+    lengths, found = reference.square().sum(1), []
+    for part in _flat(x).split(max(1, PAIRS // len(reference))):
+        part = part.to(reference.device)
+        scores = torch.addmm(lengths, part, reference.T, beta=0.5, alpha=-1)  # a half, less |x|^2
+        near = scores.topk(min(CANDIDATES, len(reference)), largest=False)[1].sort(1)[0]
+        exact = (part[:, None].double() - reference[near].double()).square().sum(2)
+        least, place = exact.min(1)
+        found.append((least.sqrt(), near.gather(1, place[:, None])[:, 0]))
+    distance, index = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    return distance.float(), index
+
+
+def memorised(reconstructions, x, train) -> torch.Tensor:
+    """Which reconstructions are nearer to a training image than to their own input: bool [N].
+
+    Bozkurt et al. 2021, section 4.4. All are images [N, ...] of the same shape, uint8 or float in
+    [0, 1]. For inputs that are training images themselves it is never true.
+    """
+    own = (_flat(reconstructions).cpu().double() - _flat(x).cpu().double()).square().sum(1).sqrt()
+    return nearest(reconstructions, train)[0] < own.float()
+
+
+def bernoulli_floor(x) -> torch.Tensor:
+    """The least distortion of a Bernoulli decoder on images [N, ...], in nats: [N].
+
+    The entropy of the grey values taken as probabilities, summed: cross-entropy with soft targets
+    cannot fall below it; 0 for black and white images.
+    """
+    p = _flat(x).double()
+    return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).sum(1).float()
+
+
+def _flat(x):
+    x = torch.as_tensor(x)
+    return (x if x.is_floating_point() else unit(x)).flatten(1)

@@ -1,0 +1,113 @@
+"""How many members of a sweep train together, and a GPU's step as one captured graph."""
+
+import copy
+import warnings
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaenb.train.group import Group, initial
+
+TINY = 2e7  # operations of one member's step below which a CPU spends its time on overhead
+MOST_ON_CPU = 32  # more only leave the cache
+SHARE = 0.8  # of a GPU's free memory
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python could not allocate."""
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (
+        "can't allocate memory" in str(error)
+    )
+
+
+def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int, str]:
+    """How many rows to train in lockstep, and why in a few words ("" for a sweep of one).
+
+    A trial step decides whether they can be stacked at all, and on a GPU how many fit; the choice
+    does not depend on the clock, so that it is the same in every run.
+    """
+    if len(rows) == 1 or asked == 1:
+        return 1, "" if len(rows) == 1 else "as asked"
+    first = initial(make_model, rows[0]["seed"])
+    if not asked and where.type == "cpu":
+        one = Group([copy.deepcopy(first)], rows[:1], work, where, False)
+        with FlopCounterMode(display=False) as counter:
+            one.step()
+        if counter.get_total_flops() > TINY:
+            return 1, "a CPU has no gain from more with nets of this size"
+    second = initial(make_model, rows[1]["seed"])
+    if [(n, p.shape) for n, p in first.state_dict().items()] != [
+        (n, p.shape) for n, p in second.state_dict().items()
+    ]:
+        return 1, "their shapes differ"
+    before = torch.cuda.memory_allocated(where) if where.type == "cuda" else 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            pair = Group([first, second], rows[:2], work, where, True)
+            pair.shuffle()
+            if where.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(where)
+            pair.step()
+        except Exception as error:
+            if is_out_of_memory(error):
+                return 1, "two do not fit into the memory"
+            return 1, f"torch cannot batch this model or loss ({_first_line(error)})"
+    slow = [w for w in caught if "performance drop" in str(w.message)]
+    if slow:
+        return 1, f"torch has no batching rule for it ({_first_line(slow[0].message)})"
+    if asked:
+        return min(asked, len(rows)), "as asked"
+    if where.type == "cpu":
+        return min(MOST_ON_CPU, len(rows)), "tiny nets gain from lockstep"
+    each = max(1, (torch.cuda.max_memory_allocated(where) - before) // 2)
+    del pair
+    torch.cuda.empty_cache()
+    fit = int(SHARE * torch.cuda.mem_get_info(where)[0] // each)
+    return max(1, min(fit, len(rows))), f"{each / 2**20:.0f} MiB of GPU memory each"
+
+
+def _first_line(error) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:90]
+
+
+class Captured:
+    """A group's step on a GPU: three true steps warm up, then one graph is replayed.
+
+    Nothing in a step depends on the host: the clock, the order and all settings are on the device.
+    What cannot be captured goes on step by step.
+    """
+
+    WARM = 3
+
+    def __init__(self, group):
+        self.group, self.graph, self.done = group, None, 0
+        self.stream = torch.cuda.Stream(group.p.device)
+
+    def __call__(self):
+        if self.graph is not None:
+            return self.graph.replay()
+        if self.done == self.WARM:
+            self._capture()
+        else:
+            self._step()
+        self.done += 1
+
+    def _step(self):
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.group.step()
+        torch.cuda.current_stream().wait_stream(self.stream)
+
+    def _capture(self):
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.group.step()
+        except RuntimeError as error:
+            warnings.warn(f"the step is not captured: {_first_line(error)}", stacklevel=2)
+            torch.cuda.synchronize()
+            return self._step()
+        self.graph = graph
+        graph.replay()

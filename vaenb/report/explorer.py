@@ -1,4 +1,4 @@
-"""A figure in the page that a reader moves: a chart, and what stands behind each of its points.
+"""Figures in the page that a reader moves: a chart, and what stands behind each of its points.
 
 Nothing is asked of any server, and the same frames give the same bytes. Where scripts do not run,
 the table of all values is what remains.
@@ -18,15 +18,18 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Explorer:
-    """What `explorer` returns: a figure in a page, a table as text."""
+    """What the functions below return: a figure in a page, a table as text."""
 
-    def __init__(self, data: dict, table: Table):
+    def __init__(self, data: dict, table: Table, tag: str):
         text = json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
         code = re.sub(r"(?m)^ +", "", Path(__file__).with_name("explorer.js").read_text("utf-8"))
         self.table, self._html = table, (
-            f'<vae-explorer><script type="application/json">{text}</script>'
+            f'<{tag}><script type="application/json">{text}</script>'
             f"<details><summary>All values as a table</summary>{table._repr_html_()}</details>"
-            f"</vae-explorer><script>{code}</script>")
+            f"</{tag}><script>{code}</script>")
+        if (size := len(self._html.encode())) > LIMIT:
+            raise VaenbError(f"the explorer {data['title']!r} takes {size:,} bytes, more than "
+                             f"{LIMIT:,}: show fewer points or smaller images")
 
     def _repr_html_(self) -> str:
         return self._html
@@ -57,14 +60,13 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
         raise VaenbError("an explorer needs at least one frame")
     names = list(series)
     for name, colour in series.items():
-        if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
-            raise VaenbError(f"the colour of {name!r} must be like #0072b2, got {colour!r}")
+        _check_colour(name, colour)
     for frame in frames:
         if not frame.get("values") or set(frame["values"]) - set(names):
             raise VaenbError(f"the frame {frame['label']!r} needs values of {names} and of no "
                              f"other series, got {frame.get('values')}")
-    x_of, xticks = _axis(x, [(f["label"], f["x"]) for f in frames])
-    y_of, yticks = _axis(y, [(f["label"], v) for f in frames for v in f["values"].values()])
+    x_of, xticks, _ = _axis(x, [(f["label"], f["x"]) for f in frames])
+    y_of, yticks, _ = _axis(y, [(f["label"], v) for f in frames for v in f["values"].values()])
     groups = list(dict.fromkeys(f["group"] for f in frames))
     legend = [[n, i, groups.index(n) if n in groups else -1] for i, n in enumerate(names)]
     legend += [[g, -1, i] for i, g in enumerate(groups) if len(groups) > 1 and g not in names]
@@ -77,14 +79,97 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
             "y": {str(names.index(name)): y_of(v) for name, v in frame["values"].items()},
             "told": list(told.items()),
             "said": f"{frame['label']}: " + ", ".join(f"{n} {t}" for n, t in told.items()),
-            **_image(frame["label"], frame.get("image"))})
+            **({} if frame.get("image") is None else
+               {"image": _image(f"the image of the frame {frame['label']!r}", frame["image"])})})
     data = {"title": title, "note": note, "x": x[0], "y": y[0], "xticks": xticks, "yticks": yticks,
             "colours": list(series.values()), "legend": legend, "frames": shown}
-    made = Explorer(data, _table(frames, x[0], names, ": ".join(filter(None, (title, note)))))
-    if (size := len(made._repr_html_().encode())) > LIMIT:
-        raise VaenbError(f"the explorer {title!r} takes {size:,} bytes, more than {LIMIT:,}: "
-                         f"show fewer frames or smaller images")
-    return made
+    caption = ": ".join(filter(None, (title, note)))
+    return Explorer(data, _table(frames, x[0], names, caption), "vae-explorer")
+
+
+def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = "",
+                   lines: str = "") -> Explorer:
+    """Curves along which a reader drags a handle, and the images behind each of their points.
+
+    ``curves`` are dicts with ``name`` (str), ``colour`` (#rrggbb, `vaenb.report.figures.colour`)
+    and ``points``; these, in the order of beta, are dicts with
+
+    - ``label`` (str, such as "β = 0.1": where the reader changes the curve, the same label stays),
+    - ``x`` and ``y`` (float), on test data; NaN: the point stands in the table only,
+    - ``also`` ((x, y), may be missing), the same on training data, drawn as a thin dashed curve,
+    - ``images`` (list of (caption, PNG file as bytes or as a data URI)), enlarged beside the chart,
+    - ``told`` ({name: text}, may be missing), shown below the images,
+    - ``mark`` (bool, may be missing): drawn as a star, and where the reader begins.
+
+    ``xlabel`` and ``ylabel`` name the axes with their units. ``lines`` ("D + R"): draw lines of
+    equal x + y under this name. An image is stored once, at however many points it is shown.
+
+    Raises VaenbError for curves or points that are missing, infinite values, colours of another
+    form, images that are no PNG, and more than `LIMIT` bytes in all.
+    """
+    if not curves:
+        raise VaenbError("a curve explorer needs at least one curve")
+    pictures, kept = {}, []
+    for curve in curves:
+        _check_colour(curve["name"], curve["colour"])
+        kept.append([p for p in curve["points"] if _known((p["x"], p["y"]))])
+        if not kept[-1]:
+            raise VaenbError(f"the curve {curve['name']!r} has no point to show: leave it out")
+    pairs = [(f"{c['name']}, {p['label']}", pair) for c, points in zip(curves, kept, strict=True)
+             for p in points for pair in ((p["x"], p["y"]), p.get("also")) if _known(pair)]
+    (x_of, xticks, x_ends), (y_of, yticks, y_ends) = (
+        _axis((label, "linear"), [(where, pair[i]) for where, pair in pairs])
+        for i, label in enumerate((xlabel, ylabel)))
+
+    def shown(where: str, p: dict) -> dict:
+        also = p["also"] if _known(p.get("also")) else None
+        told = {n: _text(p[k]) + (f" (training {_text(also[i])})" if also else "")
+                for i, (n, k) in enumerate(((xlabel, "x"), (ylabel, "y")))} | p.get("told", {})
+        images = []
+        for caption, given in p.get("images", ()):
+            image = _image(f"the image {caption!r} of {where!r}", given)
+            images.append([caption, pictures.setdefault(image["src"], (len(pictures), image))[0]])
+        return {"label": p["label"], "x": x_of(p["x"]), "y": y_of(p["y"]), "images": images,
+                "also": also and [x_of(also[0]), y_of(also[1])], "mark": bool(p.get("mark")),
+                "told": list(told.items()),
+                "said": f"{where}: " + ", ".join(f"{n} {t}" for n, t in told.items())}
+
+    data = {"title": title, "note": "", "x": xlabel, "y": ylabel, "xticks": xticks,
+            "yticks": yticks, "colours": [c["colour"] for c in curves], "sum": lines,
+            "lines": _diagonals(x_of, y_of, x_ends, y_ends) if lines else [],
+            "curves": [{"name": c["name"],
+                        "points": [shown(f"{c['name']}, {p['label']}", p) for p in points]}
+                       for c, points in zip(curves, kept, strict=True)]}
+    data["images"] = [image for _, image in pictures.values()]
+    return Explorer(data, _curve_table(curves, xlabel, ylabel, title), "vae-curves")
+
+
+def _known(pair: tuple[float, float] | None) -> bool:
+    return pair is not None and not any(map(math.isnan, pair))
+
+
+def _diagonals(x_of, y_of, x_ends, y_ends) -> list[list]:
+    """Lines of equal x + y across the chart: the places of both ends, and the sum as text."""
+    found = []
+    for total, text in _ticks(x_ends[0] + y_ends[0], x_ends[1] + y_ends[1]):
+        left, right = max(x_ends[0], total - y_ends[1]), min(x_ends[1], total - y_ends[0])
+        if left < right:
+            found.append([x_of(left), y_of(total - left), x_of(right), y_of(total - right), text])
+    return found
+
+
+def _curve_table(curves: list[dict], x: str, y: str, caption: str) -> Table:
+    points = [(curve["name"], p) for curve in curves for p in curve["points"]]
+    told = list(dict.fromkeys(name for _, p in points for name in p.get("told", {})))
+    also = any(p.get("also") for _, p in points)
+
+    def texts(pair: tuple[float, float] | None) -> list[str]:
+        return ["left out" if math.isnan(v) else _text(v, 6) for v in pair] if pair else ["–", "–"]
+
+    rows = [[name, p["label"], *texts((p["x"], p["y"])), *(texts(p.get("also")) if also else ()),
+             *(p.get("told", {}).get(n, "–") for n in told)] for name, p in points]
+    header = ["curve", "point", x, y, *([f"{x}, training", f"{y}, training"] if also else ())]
+    return Table(header + told, [[(text, "", "") for text in row] for row in rows], caption)
 
 
 def _table(frames: list[dict], x: str, names: list[str], caption: str) -> Table:
@@ -96,15 +181,23 @@ def _table(frames: list[dict], x: str, names: list[str], caption: str) -> Table:
                  [[(text, "", "") for text in row] for row in rows], caption)
 
 
-def _image(label: str, image: bytes | None) -> dict:
-    if image is None:
-        return {}
+def _check_colour(name: str, colour: str) -> None:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+        raise VaenbError(f"the colour of {name!r} must be like #0072b2, got {colour!r}")
+
+
+def _image(what: str, image: bytes | str) -> dict:
+    head = "data:image/png;base64,"
+    if isinstance(image, str):
+        try:
+            image = base64.b64decode(image.removeprefix(head), validate=True)
+        except ValueError:
+            image = b""
     if image[:8] + image[12:16] != b"\x89PNG\r\n\x1a\nIHDR" or image[-8:-4] != b"IEND":
-        raise VaenbError(f"the image of the frame {label!r} is no whole PNG file: "
-                         f"vaenb.report.figures.png makes one")
-    return {"image": {"src": "data:image/png;base64," + base64.b64encode(image).decode(),
-                      "width": int.from_bytes(image[16:20], "big"),
-                      "height": int.from_bytes(image[20:24], "big")}}
+        raise VaenbError(f"{what} is no whole PNG file: vaenb.report.figures.png makes one")
+    return {"src": head + base64.b64encode(image).decode(),
+            "width": int.from_bytes(image[16:20], "big"),
+            "height": int.from_bytes(image[20:24], "big")}
 
 
 def _text(value: float, digits: int = 4) -> str:
@@ -115,13 +208,13 @@ def _text(value: float, digits: int = 4) -> str:
 
 
 def _axis(axis: tuple[str, str], values: list[tuple[str, float]]):
-    """What puts a value at its place, 0 to 1 on the axis, and the ticks [[place, text], ..]."""
+    """What puts a value at its place, 0 to 1 on the axis, the ticks [[place, text], ..], ends."""
     name, kind = axis
     if kind not in ("linear", "log"):
         raise VaenbError(f"the axis {name!r} must be linear or log, got {kind!r}")
     for label, value in values:
         if not math.isfinite(value) or (kind == "log" and value <= 0):
-            raise VaenbError(f"the frame {label!r} has {value} on the {kind} axis {name!r}: "
+            raise VaenbError(f"the point {label!r} has {value} on the {kind} axis {name!r}: "
                              f"leave it out, as such values have no place there")
     along = math.log10 if kind == "log" else float
     low, high = min(along(v) for _, v in values), max(along(v) for _, v in values)
@@ -132,18 +225,25 @@ def _axis(axis: tuple[str, str], values: list[tuple[str, float]]):
     def place(value: float) -> float:
         return round((along(value) - low) / (high - low), 4)
 
-    ends = (10**low, 10**high) if kind == "log" else (low, high)
-    if kind == "log":
+    if kind == "linear":
+        ticks = _ticks(low, high)
+    else:
         powers = range(math.ceil(low), math.floor(high) + 1)
-        if len(powers) > 3:
-            powers = powers[::-(-len(powers) // 8)]
-            return place, [[place(10.0**p), "10" + str(p).translate(_RAISED)] for p in powers]
         few = [k * 10.0**p for p in range(math.floor(low), math.ceil(high)) for k in (1, 2, 5)]
-        if len(few := [v for v in few if ends[0] <= v <= ends[1]]) > 2:
-            return place, [[place(v), _text(v)] for v in few]
-    rough = (ends[1] - ends[0]) / 6
+        few = [v for v in few if 10**low <= v <= 10**high]
+        if len(powers) > 3:
+            ticks = [(10.0**p, "10" + str(p).translate(_RAISED))
+                     for p in powers[::-(-len(powers) // 8)]]
+        else:
+            ticks = [(v, _text(v)) for v in few] if len(few) > 2 else _ticks(10**low, 10**high)
+    return place, [[place(value), text] for value, text in ticks], (low, high)
+
+
+def _ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """About six round values from low to high, and their texts."""
+    rough = (high - low) / 6
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= rough * 0.999)
     digits = max(0, -math.floor(math.log10(step * 1.001)))
-    ticks = [k * step for k in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1)]
-    return place, [[place(t), f"{t:.{digits}f}".replace("-", "−")] for t in ticks]
+    return [(k * step, f"{k * step:.{digits}f}".replace("-", "−"))
+            for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

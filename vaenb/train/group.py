@@ -233,14 +233,17 @@ class Group:
         checked = self.validate() if self.work.valid else {}
         told = {n: (v / window).tolist() for n, v in self.totals.items()}
         told |= {n: v.tolist() for n, v in checked.items()}
-        alive = self.alive.tolist()
+        alive, kept = self.alive.tolist(), f"valid_{self.work.best}"
+        if self.work.best and kept not in told:
+            names = ", ".join(n.removeprefix("valid_") for n in checked)
+            raise VaenbError(f"the loss returns no {self.work.best!r} to keep the best of: {names}")
         for k, history in enumerate(self.history):
             if self.logged[k]:
                 history.setdefault("step", []).append(self.t)
                 for name, values in told.items():
                     history.setdefault(name, []).append(values[k])
                 if self.work.best and alive[k]:
-                    alive[k] = self._judge(k, told[f"valid_{self.work.best}"][k])
+                    alive[k] = self._judge(k, told[kept][k])
         self.logged = alive
         for total in self.totals.values():
             total.zero_()

@@ -40,6 +40,8 @@ def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int
         (n, p.shape) for n, p in second.state_dict().items()
     ]:
         return 1, "their shapes differ"
+    if any(isinstance(module, torch.nn.RNNBase) for module in first.modules()):
+        return 1, "torch's recurrent nets are faster one by one"
     before = torch.cuda.memory_allocated(where) if where.type == "cuda" else 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,5 +1,6 @@
 """Information against sets of posteriors whose answers are known."""
 
+import itertools
 import math
 import sys
 
@@ -8,7 +9,12 @@ import pytest
 import torch
 
 from vaenb import VaenbError, measure
+from vaenb.models import Gaussian
 from vaenb.train import Rng
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_one_image_says_nothing_and_wastes_all():
@@ -122,3 +128,63 @@ def test_impossible_requests_are_refused():
     ):
         with pytest.raises(VaenbError):
             bad()
+
+
+# --- the minibatch mixture weighted for the whole set ---------------------------------------------
+
+
+def test_the_weighted_mixture_is_unbiased_over_all_batches():
+    count, size = 6, 3
+    q = Gaussian(randn(count, 2, seed=1), 0.3 * randn(count, 2, seed=2))
+    z = q.mean + 0.1
+    everyone = Gaussian(q.mean[None], q.log_std[None]).log_prob(z[:, None])
+    exact = everyone.logsumexp(1) - math.log(count)
+    for own in range(count):
+        others = [k for k in range(count) if k != own]
+        densities = []
+        for pair in itertools.combinations(others, size - 1):
+            rows = torch.tensor([own, *pair])
+            part = Gaussian(q.mean[rows], q.log_std[rows])
+            densities.append(measure.log_aggregate(z[rows], part, count)[0].exp())
+        assert torch.allclose(torch.stack(densities).mean().log(), exact[own], rtol=1e-12)
+
+
+def test_a_batch_of_the_whole_set_is_the_plain_mixture():
+    q = Gaussian(randn(7, 2, seed=1), 0.3 * randn(7, 2, seed=2))
+    z = q.mean + 0.1
+    pairs = Gaussian(q.mean[None], q.log_std[None]).log_prob(z[:, None])
+    exact = pairs.logsumexp(1) - math.log(7)
+    assert torch.allclose(measure.log_aggregate(z, q, 7), exact, rtol=1e-12)
+    one = measure.log_aggregate(z[:1], Gaussian(q.mean[:1], q.log_std[:1]), 1)
+    assert torch.allclose(one, q.log_prob(z)[:1])
+
+
+def test_its_gradient_is_right_and_it_can_be_stacked():
+    def loss(numbers):
+        mean, log_std, z = numbers.view(3, 5, 2)
+        return measure.log_aggregate(z, Gaussian(mean, log_std), 40).sum()
+
+    numbers = randn(30, seed=3)
+    assert torch.autograd.gradcheck(loss, numbers.clone().requires_grad_())
+    many = torch.stack([numbers, numbers + 0.1])
+    stacked = torch.vmap(torch.func.grad(loss))(many)
+    assert torch.allclose(stacked[1], torch.func.grad(loss)(many[1]), rtol=1e-10)
+
+
+def test_codes_that_tell_all_images_apart():
+    mean = 1000.0 * torch.arange(64, dtype=torch.float64)[:, None]
+    found = measure.information(mean, torch.zeros_like(mean), batch=16)
+    assert found.mi_corrected == pytest.approx(math.log(64), abs=1e-9)
+    assert found.mi == pytest.approx(math.log(64), abs=1e-9)
+    assert found.mi_batch == pytest.approx(math.log(16), abs=1e-9)
+
+
+def test_the_weighted_estimate_lies_near_the_closed_form():
+    count, slope, noise = 4096, 0.8, 0.5
+    x = randn(count, 1, seed=9)
+    x = (x - x.mean()) / x.std()
+    found = measure.information(slope * x, torch.full_like(x, math.log(noise)), batch=512, draws=4)
+    exact = 0.5 * math.log(1 + slope**2 / noise**2)  # Gaussian x through a Gaussian channel
+    assert found.mi == pytest.approx(exact, abs=0.02)
+    assert found.mi_corrected == pytest.approx(exact, abs=0.03)
+    assert found.mi_batch <= found.mi_corrected

@@ -170,3 +170,32 @@ def test_classifier(channels, side):
     assert torch.allclose(network(x), network.head(features))
     nn.functional.cross_entropy(network(x), torch.tensor([0, 1, 2])).backward()
     assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+# --- the networks of Bozkurt et al. ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "image", "depth", "count"), [
+    (models.mlp_vae, (3, 32, 32), 1, 3165204), (models.mlp_vae, (3, 32, 32), 2, 3690516),
+    (models.mlp_vae, (3, 32, 32), 3, 4215828), (models.mlp_vae, (1, 28, 28), 1, 820004),
+    (models.mlp_vae, (1, 28, 28), 2, 1345316), (models.mlp_vae, (1, 28, 28), 3, 1870628),
+    (models.cnn_vae, (3, 32, 32), 1, 514135), (models.cnn_vae, (3, 32, 32), 3, 300375),
+])  # fmt: skip
+def test_mlps_and_cnns_have_the_papers_size(make, image, depth, count):
+    model = make(models.Bernoulli(), image, depth)
+    assert sum(p.numel() for p in model.parameters()) == count
+    x = torch.rand(2, *image)
+    nats = model(x, Rng.of(0))
+    assert nats.out.shape == x.shape and nats.z.shape == (2, 10)
+    assert nats.distortion.shape == nats.rate.shape == (2,)
+    relus = sum(isinstance(m, torch.nn.ReLU) for m in model.modules())
+    assert relus == 2 * depth
+
+
+def test_impossible_mlps_and_cnns():
+    with pytest.raises(VaenbError, match="images of 28x28 cannot be halved 3 times"):
+        models.cnn_vae(models.Bernoulli(), (1, 28, 28), 3)
+    with pytest.raises(VaenbError, match="depth is 0 and must be at least 1"):
+        models.mlp_vae(models.Bernoulli(), (1, 28, 28), 0)
+    with pytest.raises(VaenbError, match="width is 0 and must be at least 1"):
+        models.cnn_vae(models.Bernoulli(), (1, 28, 28), 1, width=0)

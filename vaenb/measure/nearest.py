@@ -40,7 +40,7 @@ def memorised(reconstructions, x, train) -> torch.Tensor:
     """Which reconstructions are nearer to a training image than to their own input: bool [N].
 
     Bozkurt et al. 2021, section 4.4. All are images [N, ...] of the same shape, uint8 or float in
-    [0, 1]. For inputs that are training images themselves it is never true.
+    [0, 1]; l2 distance of the pixels. A poor reconstruction counts too, whatever it resembles.
     """
     own = (_flat(reconstructions).cpu().double() - _flat(x).cpu().double()).square().sum(1).sqrt()
     return nearest(reconstructions, train)[0] < own.float()

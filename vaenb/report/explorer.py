@@ -97,7 +97,7 @@ def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = ""
     - ``label`` (str, such as "β = 0.1": where the reader changes the curve, the same label stays),
     - ``x`` and ``y`` (float), on test data; NaN: the point stands in the table only,
     - ``also`` ((x, y), may be missing), the same on training data, drawn as a thin dashed curve,
-    - ``images`` (list of (caption, PNG file as bytes or as a data URI)), enlarged beside the chart,
+    - ``images`` (list of (caption, PNG file as bytes or data URI)), enlarged beside the chart,
     - ``told`` ({name: text}, may be missing), shown below the images,
     - ``mark`` (bool, may be missing): drawn as a star, and where the reader begins.
 

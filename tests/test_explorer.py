@@ -1,7 +1,8 @@
-"""The explorer: its bytes, its table, its errors, and its behaviour in a browser."""
+"""The explorers: their bytes, tables, errors, and behaviour in a browser."""
 
 import base64
 import json
+import math
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from vaenb.errors import VaenbError
-from vaenb.report.explorer import LIMIT, explorer
+from vaenb.report.explorer import LIMIT, curve_explorer, explorer
 from vaenb.report.figures import png
 
 HOSTILE = "</script><!-- <img src=x onerror=alert(1)> & \"'\u2028"
@@ -30,6 +31,27 @@ def chapter() -> list[dict]:
                "told": {"σ": f"{(beta / 2) ** 0.5:.3f}"}} for k, beta in enumerate(BETAS)]
     return [*frames, {"label": "learned σ", "x": 0.3, "group": "sigma-VAE",
                       "values": {"I(x;z)": np.float32(12.5)}, "told": {"data": "SVHN"}}]
+
+
+LABELS = ("rate (nats)", "distortion (nats)")
+ISO = "D + R (nats)"
+
+
+def curves() -> list[dict]:
+    """Two curves of five and four settings, one of them not a number; images that repeat."""
+    def points(shift: float, betas: list[float]) -> list[dict]:
+        return [{"label": f"β = {beta:g}", "x": 30.25 - 7 * k, "y": 100 + shift + 12.5 * k,
+                 "also": (30.0 - 7 * k, 95.0 + 12.5 * k), "mark": beta == 1.0,
+                 "images": [("input", picture(200)), ("nearest", picture(100 + 50 * (k > 2))),
+                            ("reconstruction", picture(10 * k, 10))],
+                 "told": {"gap": f"{5 + shift:g}"}} for k, beta in enumerate(betas)]
+
+    sparse = [{**p, "told": {"I(x;z)": "9.7"}} for p in points(20.0, BETAS)]
+    sparse[1]["x"] = math.nan
+    sparse[4]["also"] = (2.0, math.nan)
+    del sparse[3]["also"], sparse[3]["images"]
+    return [{"name": "dense", "colour": "#0072b2", "points": points(0.0, BETAS[:4])},
+            {"name": "sparse", "colour": "#d55e00", "points": sparse}]
 
 
 class Page(HTMLParser):
@@ -128,9 +150,11 @@ def test_same_frames_same_bytes():
 
 def test_script_is_small_and_defines_once():
     code = Page(explorer(chapter(), X, Y, SERIES)._repr_html_()).scripts[1]
-    assert len(code.encode()) < 6 * 1024 and code.isascii()
+    assert len(code.encode()) < 13 * 1024 and code.isascii()
     assert code.count("customElements.define") == 1
-    assert code.startswith("customElements.get('vae-explorer') ||")
+    assert "customElements.get(name) || customElements.define(name, made)" in code
+    assert code.startswith("(() => {") and code.endswith("})();\n")  # leaves no name in the page
+    assert Page(curve_explorer(curves(), *LABELS)._repr_html_()).scripts[1] == code
     assert code.count("://") == code.count("'http://www.w3.org/2000/svg'") == 1  # a name only
 
 
@@ -204,12 +228,151 @@ def test_errors_of_the_figure():
     assert len(explorer(frames[:2], X, Y, SERIES)._repr_html_()) < LIMIT
 
 
-def test_in_a_browser(tmp_path, monkeypatch):
+def test_curves_are_held_and_each_image_once():
+    html = curve_explorer(curves(), *LABELS, "Title", ISO)._repr_html_()
+    page = Page(html)
+    assert html.startswith("<vae-curves>") and "id=" not in html.split("<script>")[0]
+    data = json.loads(page.scripts[0])
+    assert (data["title"], data["x"], data["y"], data["sum"]) == ("Title", *LABELS, ISO)
+    assert data["colours"] == ["#0072b2", "#d55e00"]
+    assert [c["name"] for c in data["curves"]] == ["dense", "sparse"]
+    assert len(data["images"]) == 3 + 5 == html.count("base64,")  # input, two nearest, five others
+    for curve, given in zip(data["curves"], curves(), strict=True):
+        kept = [p for p in given["points"] if not math.isnan(p["x"])]
+        for point, p in zip(curve["points"], kept, strict=True):
+            assert (point["label"], point["mark"]) == (p["label"], p["label"] == "β = 1")
+            assert point["told"][2:] == [list(t) for t in p["told"].items()]
+            assert [c for c, _ in point["images"]] == [c for c, _ in p.get("images", ())]
+            for (_, n), (_, image) in zip(point["images"], p.get("images", ()), strict=True):
+                held = data["images"][n]
+                assert base64.b64decode(held["src"].split(",")[1]) == image
+                assert held["width"] == 2 * held["height"] in (20, 40)
+    first = data["curves"][0]["points"][0]
+    assert first["told"] == [["rate (nats)", "30.25 (training 30)"],
+                             ["distortion (nats)", "100 (training 95)"], ["gap", "5"]]
+    assert first["said"] == ("dense, β = 0.01: rate (nats) 30.25 (training 30), "
+                             "distortion (nats) 100 (training 95), gap 5")
+    third, last = data["curves"][1]["points"][2:]
+    assert third["also"] is last["also"] is None and third["images"] == []
+    assert third["told"][0] == ["rate (nats)", "9.25"]
+
+
+def test_curves_and_their_diagonals_stand_where_the_axes_say():
+    data = shown(curve_explorer(curves(), *LABELS, lines=ISO))
+
+    def value(ticks, place):
+        (a, s), (b, t) = ticks[0], ticks[-1]
+        return float(s) + (place - a) / (b - a) * (float(t) - float(s))
+
+    points, given = data["curves"][0]["points"], curves()[0]["points"]
+    for point, p in zip(points, given, strict=True):
+        assert value(data["xticks"], point["x"]) == pytest.approx(p["x"], abs=0.01)
+        assert value(data["yticks"], point["y"]) == pytest.approx(p["y"], abs=0.03)
+        assert value(data["yticks"], point["also"][1]) == pytest.approx(p["also"][1], abs=0.03)
+    assert len(data["lines"]) > 3
+    for left, top, right, foot, text in data["lines"]:
+        assert 0 <= left < right <= 1 and 1 >= top > foot >= 0
+        assert (left == 0 or top == 1) and (right == 1 or foot == 0)  # from edge to edge
+        for place in ((left, top), (right, foot)):
+            assert sum(map(value, (data["xticks"], data["yticks"]), place)) == pytest.approx(
+                float(text), abs=0.05)
+    assert shown(curve_explorer(curves(), *LABELS))["lines"] == []
+
+
+def test_table_of_curves_holds_every_value_and_says_what_is_left_out():
+    figure = curve_explorer(curves(), *LABELS, "Title")
+    cells = Page(figure._repr_html_()).cells
+    assert cells[:8] == ["curve", "point", *LABELS, "rate (nats), training",
+                         "distortion (nats), training", "gap", "I(x;z)"]
+    rows = [cells[at:at + 8] for at in range(8, len(cells), 8)]
+    every = [(c["name"], p) for c in curves() for p in c["points"]]
+    for row, (name, p) in zip(rows, every, strict=True):
+        assert row[:2] == [name, p["label"]]
+        wanted = [p["x"], p["y"], *p.get("also", ("–", "–"))]
+        for cell, number in zip(row[2:6], wanted, strict=True):
+            assert cell == ("left out" if number != number else number if number == "–" else
+                            f"{number:g}")
+        assert row[6:] == [p["told"].get("gap", "–"), p["told"].get("I(x;z)", "–")]
+        assert all(cell in repr(figure) for cell in row)
+    assert [row[2] for row in rows].count("left out") == 1
+    bare = [{"name": "a", "colour": "#000000", "points": [{"label": "b", "x": 1.0, "y": 2.0}]}]
+    assert Page(curve_explorer(bare, *LABELS)._repr_html_()).cells == [
+        "curve", "point", *LABELS, "a", "b", "1", "2"]
+
+
+def test_hostile_text_in_curves_stays_text():
+    point = {"label": HOSTILE, "x": 1.0, "y": 2.0, "also": (1.5, 1.0), "mark": True,
+             "told": {HOSTILE: HOSTILE}, "images": [(HOSTILE, picture(1))]}
+    html = curve_explorer([{"name": HOSTILE, "colour": "#000000", "points": [point]}], HOSTILE,
+                          HOSTILE, HOSTILE, HOSTILE)._repr_html_()
+    page = Page(html)
+    assert page.tags.count("script") == 2 and "img" not in page.tags
+    assert not any(part in html.split("</script>")[0].split('json">')[1] for part in "<\u2028")
+    data = json.loads(page.scripts[0])
+    assert data["title"] == data["sum"] == data["x"] == data["curves"][0]["name"] == HOSTILE
+    assert page.cells.count(HOSTILE) == 6  # three headers; curve, point, told
+
+
+def test_data_uris_serve_as_bytes_do():
+    given = curves()
+    for p in given[0]["points"]:
+        p["images"] = [(caption, "data:image/png;base64," + base64.b64encode(image).decode())
+                       for caption, image in p["images"]]
+    made = [curve_explorer(c, *LABELS, lines=ISO)._repr_html_() for c in (given, curves())]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"x": math.inf}, "has inf on the linear axis 'rate"),
+    ({"y": -math.inf}, "has -inf on the linear axis 'distortion"),
+    ({"also": (1.0, math.inf)}, "has inf on the linear axis 'distortion"),
+    ({"images": [("sample", b"GIF89a" + bytes(40))]}, "'sample' .* no whole PNG"),
+    ({"images": [("sample", picture(0)[:-4])]}, "'sample' .* no whole PNG"),
+    ({"images": [("sample", "data:image/png;base64,?")]}, "'sample' .* no whole PNG"),
+])
+def test_errors_name_the_curve_and_the_point(change, said):
+    given = curves()
+    given[1]["points"][2] |= change
+    with pytest.raises(VaenbError, match=said) as caught:
+        curve_explorer(given, *LABELS)
+    assert "sparse, β = 1" in str(caught.value)
+
+
+def test_errors_of_curves():
+    with pytest.raises(VaenbError, match="at least one curve"):
+        curve_explorer([], *LABELS)
+    for points in ([], [{"label": "a", "x": math.nan, "y": 1.0}]):
+        with pytest.raises(VaenbError, match="the curve 'b' has no point to show: leave it out"):
+            curve_explorer([{"name": "b", "colour": "#000000", "points": points}], *LABELS)
+    with pytest.raises(VaenbError, match="colour of 'dense' must be like #0072b2, got 'blue'"):
+        curve_explorer([curves()[0] | {"colour": "blue"}], *LABELS)
+    noise = png(np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8))
+    given = curves()
+    given[0]["points"][0]["images"] = [("noise", noise)]
+    with pytest.raises(VaenbError, match="more than 1,000,000: show fewer points"):
+        curve_explorer(given, *LABELS)
+
+
+@pytest.fixture
+def chromium(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent / "browser")
     if not (shutil.which("chromium") or shutil.which("chromium-browser")):
         pytest.skip("no Chromium here: apt-get install chromium")
     from chromium import Chromium
 
+    return Chromium
+
+
+def quiet(browser, page) -> bool:
+    """Nothing failed, and nothing was asked of any server."""
+    asked = [r["request"]["url"] for r in browser.said("Network.requestWillBeSent")]
+    assert browser.said("Runtime.exceptionThrown") == []
+    assert [u for u in asked if not u.startswith(("data:", page.as_uri()))] == []
+    assert [e for e in browser.said("Log.entryAdded") if e["entry"]["level"] == "error"] == []
+    return True
+
+
+def test_in_a_browser(tmp_path, chromium):
     hostile = [frame | {"label": HOSTILE, "told": {HOSTILE: "x"}} for frame in chapter()]
     first = explorer(chapter(), X, Y, SERIES, "Title", "Note")._repr_html_()
     second = explorer(hostile, X, Y, SERIES, HOSTILE)._repr_html_()
@@ -226,7 +389,7 @@ def test_in_a_browser(tmp_path, monkeypatch):
         lines: r.querySelectorAll('.chart .line').length,
         ink: getComputedStyle(r.querySelector('text')).fill}; })()"""
     frames = json.loads(Page(first).scripts[0])["frames"]
-    with Chromium(320, 900) as browser:
+    with chromium(320, 900) as browser:
         def press(key):
             for kind in ("keyDown", "keyUp"):
                 browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
@@ -270,7 +433,118 @@ def test_in_a_browser(tmp_path, monkeypatch):
           document.body.append(div);
           return !!div.firstChild.shadowRoot.querySelector('.label');
         })()""")
-        assert again and browser.said("Runtime.exceptionThrown") == []
-        asked = [r["request"]["url"] for r in browser.said("Network.requestWillBeSent")]
-        assert [u for u in asked if not u.startswith(("data:", page.as_uri()))] == []
-        assert [e for e in browser.said("Log.entryAdded") if e["entry"]["level"] == "error"] == []
+        assert again and quiet(browser, page)
+
+
+def test_curves_in_a_browser(tmp_path, chromium):
+    hostile = [c | {"name": HOSTILE} for c in curves()]
+    first, second = (curve_explorer(c, *LABELS, c[0]["name"], ISO) for c in (curves(), hostile))
+    page = tmp_path / "page.html"
+    page.write_text('<!doctype html><meta charset="utf-8"><html style="color:#c0ffee;'
+                    f'background:#111"><body>{first._repr_html_()}{second._repr_html_()}',
+                    encoding="utf-8")
+    now = """(() => { const e = document.querySelector('vae-curves'), r = e.shadowRoot;
+      const all = s => [...r.querySelectorAll(s)], i = r.querySelector('[type=range]');
+      const ring = new DOMMatrix(getComputedStyle(r.querySelector('.ring')).transform);
+      const box = r.querySelector('.chart').getBoundingClientRect();
+      return {curve: e.curve, k: +i.value, said: i.getAttribute('aria-valuetext'),
+        label: r.querySelector('.label').textContent, src: all('img').map(g => g.src),
+        wide: all('img').map(g => g.clientWidth), crisp: all('img').every(
+          g => getComputedStyle(g).imageRendering == 'pixelated'),
+        captions: all('figcaption').map(c => c.textContent), alt: all('img').map(g => g.alt),
+        radios: all('[type=radio]').map(b => b.checked), faint: all('.faint').length,
+        thin: all('.chart .thin').length, ring: [ring.e, ring.f], at: e.places[e.curve][+i.value],
+        sums: all('.sum').length, focus: r.activeElement && r.activeElement.type,
+        edge: [box.left, box.top], places: e.places, dir: i.dir,
+        ink: getComputedStyle(r.querySelector('text')).fill}; })()"""
+    data = json.loads(Page(first._repr_html_()).scripts[0])
+    said = [[p["said"] for p in c["points"]] for c in data["curves"]]
+    with chromium(320, 900) as browser:
+        def press(key, code):
+            for kind in ("keyDown", "keyUp"):
+                browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
+                             windowsVirtualKeyCode=code)
+            return browser.js(now)
+
+        def mouse(kind, place, edge, buttons=1):
+            browser.call("Input.dispatchMouseEvent", type="mouse" + kind, x=edge[0] + place[0],
+                         y=edge[1] + place[1], buttons=buttons, clickCount=1,
+                         button="none" if kind == "Moved" and not buttons else "left")
+            return browser.js(now)
+
+        browser.open(page.as_uri())
+        for width in (320, 700, 1000):
+            browser.size(width, 900)
+            browser.js("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+            assert browser.js("document.documentElement.scrollWidth") == width
+            seen = browser.js(now)
+            assert seen["crisp"] and all(w >= 80 and w % 20 == 0 for w in seen["wide"])
+        # it begins at the star, with all that belongs to that point
+        assert (seen["curve"], seen["k"], seen["said"]) == (0, 2, said[0][2])
+        assert seen["label"] == "dense, β = 1" and seen["radios"] == [True, False]
+        assert seen["captions"] == ["input", "nearest", "reconstruction"]
+        assert seen["alt"][0] == "input: dense, β = 1"
+        assert seen["src"] == [data["images"][n]["src"]
+                               for _, n in data["curves"][0]["points"][2]["images"]]
+        assert (seen["faint"], seen["sums"]) == (1, len(data["lines"]))
+        assert seen["thin"] == 2 and seen["ring"] == pytest.approx(seen["at"], abs=0.01)
+        assert seen["ink"] == "rgb(192, 255, 238)"  # the page's colour of text
+
+        # dragged, the handle goes along the curve, and lets go at a point
+        edge, dense, sparse = seen["edge"], *seen["places"]
+        seen = mouse("Pressed", dense[2], edge)
+        between = [0.7 * a + 0.3 * b for a, b in zip(dense[1], dense[0], strict=True)]
+        seen = mouse("Moved", between, edge)
+        assert (seen["k"], seen["label"]) == (1, "dense, β = 0.1")
+        assert seen["ring"] == pytest.approx(between, abs=1.0)
+        assert math.dist(seen["ring"], dense[1]) > 10
+        seen = mouse("Moved", (dense[0][0] + 900, dense[0][1] + 90), edge)  # beyond its end
+        assert seen["k"] == 0 and seen["ring"] == pytest.approx(dense[0], abs=0.01)
+        mouse("Moved", between, edge)
+        seen = mouse("Released", between, edge, 0)
+        assert (seen["k"], seen["said"], seen["focus"]) == (1, said[0][1], "range")
+        assert seen["ring"] == pytest.approx(dense[1], abs=0.01)
+        assert mouse("Moved", dense[3], edge, 0)["k"] == 1  # no longer held
+
+        # keys: along the curve as the chart lies, and to other curves at the same beta
+        assert seen["dir"] == "rtl"
+        assert press("ArrowLeft", 37)["said"] == said[0][2]
+        down = press("ArrowDown", 40)
+        assert (down["curve"], down["said"], down["radios"]) == (1, said[1][1], [False, True])
+        assert down["label"] == "sparse, β = 1" and down["k"] == 1  # the second that is a number
+        bare = press("ArrowLeft", 37)
+        assert (bare["k"], bare["src"], bare["thin"]) == (2, [], 1)
+        assert len(press("End", 35)["src"]) == 3
+        up = press("ArrowUp", 38)  # the first curve has no beta = 100
+        assert (up["curve"], up["k"]) == (0, 3)
+        mouse("Pressed", sparse[0], edge)
+        there = mouse("Released", sparse[0], edge, 0)
+        assert (there["curve"], there["k"], there["label"]) == (1, 0, "sparse, β = 0.01")
+        browser.js("document.querySelector('vae-curves').shadowRoot.querySelector('label').click()")
+        again = browser.js(now)
+        assert (again["curve"], again["radios"], again["k"]) == (0, [True, False], 0)
+
+        # a finger on the handle drags it, and the page stays
+        browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        for kind, point in (("Start", dense[0]), ("Move", dense[2]), ("Move", dense[3]),
+                            ("End", None)):
+            at = [{"x": edge[0] + point[0], "y": edge[1] + point[1]}] if point else []
+            browser.call("Input.dispatchTouchEvent", type="touch" + kind, touchPoints=at)
+        assert browser.js(now)["said"] == said[0][3] and browser.js("scrollY") == 0
+
+        other = "document.querySelectorAll('vae-curves')[1].shadowRoot"
+        assert browser.js(f"{other}.querySelector('label').textContent") == HOSTILE
+        assert browser.js(f"{other}.querySelectorAll('img').length") == 3
+        assert quiet(browser, page)
+        rows = browser.js("""new Promise(done => {  // where no script runs
+          const frame = document.createElement('iframe');
+          frame.setAttribute('sandbox', 'allow-same-origin');
+          frame.srcdoc = document.querySelector('vae-curves').outerHTML;
+          frame.onload = () => {
+            const e = frame.contentDocument.querySelector('vae-curves');
+            e.querySelector('summary').click();
+            done([!!e.shadowRoot, [...e.querySelectorAll('tr')].map(r => r.clientHeight > 0)]);
+          };
+          document.body.append(frame);
+        })""")
+        assert rows == [False, [True] * 10]

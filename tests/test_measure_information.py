@@ -130,7 +130,7 @@ def test_impossible_requests_are_refused():
             bad()
 
 
-# --- the minibatch mixture weighted for the whole set ---------------------------------------------
+# --- the minibatch mixture weighted for the whole set -------------------------------------------
 
 
 def test_the_weighted_mixture_is_unbiased_over_all_batches():

@@ -172,7 +172,7 @@ def test_classifier(channels, side):
     assert all(p.grad.isfinite().all() for p in network.parameters())
 
 
-# --- the networks of Bozkurt et al. ---------------------------------------------------------------
+# --- the networks of Bozkurt et al. -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("make", "image", "depth", "count"), [

@@ -77,7 +77,8 @@ def test_printed_places_and_spreads():
 
 def test_the_rules_are_well_formed():
     rules, claims = targets.rules(), {c["id"] for c in targets.claims()}
-    assert {r["claim"] for r in rules} == {f"C{i:02d}" for i in range(1, 19)} and len(rules) > 30
+    named = {f"C{i:02d}" for i in range(1, 19)} | {f"R{i:02d}" for i in range(1, 15)}
+    assert {r["claim"] for r in rules} == named and len(rules) > 60
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
         assert rule["test"] in ("below", "above", "within", "fisher", "trend", "ranks")

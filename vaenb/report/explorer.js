@@ -26,7 +26,7 @@ class Chart extends HTMLElement {  // what both elements share
   mark(to, group, x, y, r, kind = '') {  // group -1 is a star
     const d = ['M-1,0a1,1 0 1,0 2,0a1,1 0 1,0-2,0z', 'M0-1.35 1.35,0 0,1.35-1.35,0z',
       'M0-1.3 1.25,.9H-1.25z', 'M-1-1H1V1H-1z', 'M0,1.3 1.25-.9H-1.25z'][group % 5] ||
-      'M0-2 .5-.6 1.9-.6 .8.3 1.2 1.6 0 .8-1.2 1.6-.8.3-1.9-.6-.5-.6z';
+      'M0-1.7 .4-.5 1.6-.5 .65.2 1 1.4 0 .7-1 1.4-.65.2-1.6-.5-.4-.5z';
     this.add(to, 'path', {d, class: kind, transform: `translate(${x} ${y}) scale(${r})`});
   }
 
@@ -192,8 +192,8 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
     key.setAttribute('aria-label', 'curve');
     this.signs(this.add(key, 'div', {style: 'display:block;margin-top:.3em'}));
     this.add(at('.y'), 'span', {}, data.sum);
-    at('img').replaceWith(this.images = Object.assign(document.createElement('div'),
-      {className: 'images'}));
+    this.images = this.add(at('.right'), 'div', {class: 'images'});
+    at('img').replaceWith(this.images);
     input.onkeydown = e => {
       const step = {ArrowUp: -1, ArrowDown: 1}[e.key], n = this.radios.length;
       if (!step || e.altKey || e.ctrlKey || e.metaKey) return;
@@ -205,8 +205,9 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
       chart.setPointerCapture(e.pointerId);
       input.focus({preventScroll: true});
       e.preventDefault();
-      const far = this.places.map((_, i) => this.near(i, e)[0]);
-      if (far[this.curve] > 20) this.choose(far.indexOf(Math.min(...far)));
+      const far = this.places.map((_, i) => this.near(i, e)[0]), least = Math.min(...far);
+      if (!e.target.matches('.grip') && far[this.curve] > 8 && least < 20)
+        this.choose(far.indexOf(least));
       this.drag(e);
     };
     chart.onpointermove = e => chart.hasPointerCapture(e.pointerId) && this.drag(e);
@@ -249,7 +250,7 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
     const x = e.clientX - left, y = e.clientY - top;
     return all.map(([a, b], n) => {
       const [c, d] = all[n + 1] || [a, b], [u, v] = [c - a, d - b];
-      const t = Math.max(0, Math.min(1, ((x - a) * u + (y - b) * v) / (u * u + v * v) || 0));
+      const t = (((x - a) * u + (y - b) * v) / (u * u + v * v) || 0);
       return [Math.hypot(a + t * u - x, b + t * v - y), n + t];
     }).reduce((a, b) => b[0] < a[0] ? b : a);
   }
@@ -262,14 +263,13 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
 
   show(place = +this.input.value) {
     const {name, points} = this.data.curves[this.curve], k = +this.input.value, p = points[k];
-    this.tell(p);
+    this.tell({...p, label: `${name}, ${p.label}`});
     const {clientWidth: wide} = this.at('.right'), {images} = this;
     const cols = Math.max(1, Math.min(p.images.length, Math.floor((wide + 10) / 106)));
     while (images.childElementCount > p.images.length) images.lastChild.remove();
     p.images.forEach(([caption, n], i) => {
       const figure = images.children[i] || this.add(images, 'figure');
-      if (!figure.firstChild)
-        figure.append(new Image(), document.createElement('figcaption'));
+      if (!figure.firstChild) figure.append(new Image(), document.createElement('figcaption'));
       const [img, text] = figure.children, room = (wide + 10) / cols - 10;
       figure.style.width = Math.floor(room) + 'px';
       this.enlarge(img, this.data.images[n], `${caption}: ${name}, ${p.label}`, room);
@@ -283,12 +283,11 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
     const margin = Math.max(0, ...lines.map(l => l[4].length));
     const {svg, X, Y, rule} = this.axes(margin ? 10 + 7 * margin : 14);
     let free = Infinity;
-    for (const [u, v, s, t, text] of lines) {  // their numbers where they leave the chart
+    for (const [u, v, s, t, text] of lines) {  // their sums where they leave the chart
       rule(u, v, s, t, 'sum');
-      const right = s > .999;
-      if (right && Y(t) + 13 > free) continue;
-      if (right) free = Y(t);
-      this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (right ? 4 : -5)}, text);
+      if (t && Y(t) + 13 > free) continue;
+      if (t) free = Y(t);
+      this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (t ? 4 : -5)}, text);
     }
     this.places = curves.map(c => c.points.map(p => [X(p.x), Y(p.y)]));
     const front = (a, b) => (a == curve) - (b == curve);

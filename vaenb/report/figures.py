@@ -23,6 +23,10 @@ _COLOURS = {
     "Logistic mixture VAE": "#332288",
     "Disc. Gaussian sigma-VAE": "#AA4499",
     "Disc. Logistic sigma-VAE": "#882255",
+    "1-layer MLP": "#0072B2",
+    "3-layer MLP": "#D55E00",
+    "1-layer CNN": "#56B4E9",
+    "3-layer CNN": "#E69F00",
 }
 _SPARE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#332288"]
 _MARKERS = "osD^vP*X"

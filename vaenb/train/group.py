@@ -236,7 +236,9 @@ class Group:
         alive, kept = self.alive.tolist(), f"valid_{self.work.best}"
         if self.work.best and kept not in told:
             names = ", ".join(n.removeprefix("valid_") for n in checked)
-            raise VaenbError(f"the loss returns no {self.work.best!r} to keep the best of: {names}")
+            raise VaenbError(
+                f"the loss returns no {self.work.best!r} to keep the best of: {names}"
+            )
         for k, history in enumerate(self.history):
             if self.logged[k]:
                 history.setdefault("step", []).append(self.t)

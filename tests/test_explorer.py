@@ -525,9 +525,10 @@ def test_curves_in_a_browser(tmp_path, chromium):
         assert (again["curve"], again["radios"], again["k"]) == (0, [True, False], 0)
 
         # a finger on the handle drags it, and the page stays
+        browser.size(1000, 500)
         browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
-        for kind, point in (("Start", dense[0]), ("Move", dense[2]), ("Move", dense[3]),
-                            ("End", None)):
+        for kind, point in (("Start", dense[0]), ("Move", (dense[0][0], dense[0][1] - 60)),
+                            ("Move", dense[2]), ("Move", dense[3]), ("End", None)):
             at = [{"x": edge[0] + point[0], "y": edge[1] + point[1]}] if point else []
             browser.call("Input.dispatchTouchEvent", type="touch" + kind, touchPoints=at)
         assert browser.js(now)["said"] == said[0][3] and browser.js("scrollY") == 0

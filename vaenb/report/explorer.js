@@ -43,6 +43,7 @@ class Chart extends HTMLElement {  // what both elements share
 b,.key{display:block;margin-bottom:.5em}
 .key>*{display:inline-block;margin-right:1.2em}
 .key svg{width:26px;height:14px;vertical-align:-2px;margin-right:.4em}
+.key .signs{display:block;margin:.3em 0 0}
 .x{text-align:center}
 .y{display:flex;justify-content:space-between}
 .note{margin:.8em 0 .3em}
@@ -56,7 +57,8 @@ g,label input{color:color-mix(in srgb,var(--c) 70%,currentColor)}
 .line,.ring{fill:none;stroke:currentColor;stroke-width:2;vector-effect:non-scaling-stroke}
 .line.thin{stroke-width:1.2;stroke-dasharray:4 3}
 .faint{opacity:.35}
-.grip{fill:none;pointer-events:all;cursor:grab;touch-action:none}
+.plot{position:relative}
+.grip{position:absolute;width:48px;height:48px;margin:-24px;cursor:grab;touch-action:none}
 label{cursor:pointer;padding:.2em 0}
 label input{appearance:none;width:14px;height:14px;margin:0 .4em 0 0;vertical-align:-2px;
 border:2px solid;border-radius:9in}
@@ -73,10 +75,12 @@ figure img{margin-bottom:.3em}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.15em 1.2em;margin:0}
 dd{margin:0}
 </style><b class="title"></b><div class="both"><div class="left"><div class="key"></div>
-<div class="y"></div><svg class="chart" aria-hidden="true"></svg><div class="x"></div>
+<div class="y"></div><div class="plot"><svg class="chart" aria-hidden="true"></svg></div>
+<div class="x"></div>
 <input type="range" min="0" value="0"></div><div class="right"><b class="label"></b><img>
 <dl></dl></div></div><div class="note"></div><slot></slot>`;
     for (const name of ['title', 'x', 'y', 'note']) at('.' + name).textContent = data[name];
+    this.chart = at('.chart');
     this.input = at('[type=range]');
     this.input.setAttribute('aria-label', data.title || data.x);
     this.input.oninput = () => this.show();
@@ -100,7 +104,7 @@ dd{margin:0}
   }
 
   axes(right = 14) {
-    const svg = this.at('.chart'), {xticks, yticks} = this.data;
+    const svg = this.chart, {xticks, yticks} = this.data;
     const wide = svg.clientWidth, high = Math.max(210, Math.min(330, wide * .6));
     const left = 14 + 7 * Math.max(...yticks.map(t => t[1].length)), foot = high - 24;
     const X = u => left + u * (wide - left - right), Y = v => foot - v * (foot - 8);
@@ -128,7 +132,7 @@ dd{margin:0}
 class Frames extends Chart {  // explorer: a slider over frames, of which each may have an image
   build() {
     super.build();
-    const {data, at, input} = this, chart = at('.chart');
+    const {data, at, input, chart} = this;
     for (const [name, series, group] of data.legend) {
       const span = this.add(at('.key'), 'span'), g = this.colour(this.add(span, 'svg'), series);
       if (series >= 0) this.line(g, series, 'M0,7H26');
@@ -178,7 +182,8 @@ class Frames extends Chart {  // explorer: a slider over frames, of which each m
 class Curves extends Chart {  // curve_explorer: a handle to drag along one of several curves
   build() {
     super.build();
-    const {data, at, input} = this, chart = at('.chart'), key = at('.key');
+    const {data, at, input} = this, key = at('.key'), plot = at('.plot');
+    this.grip = this.add(plot, 'div', {class: 'grip'});  // what a finger holds: no scrolling
     this.curve = 0;
     this.radios = data.curves.map(({name}, i) => {
       const label = this.add(key, 'label', {style: '--c:' + data.colours[i]});
@@ -190,7 +195,7 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
     });
     key.setAttribute('role', 'radiogroup');
     key.setAttribute('aria-label', 'curve');
-    this.signs(this.add(key, 'div', {style: 'display:block;margin-top:.3em'}));
+    this.signs(this.add(key, 'div', {class: 'key signs'}));
     this.add(at('.y'), 'span', {}, data.sum);
     this.images = this.add(at('.right'), 'div', {class: 'images'});
     at('img').replaceWith(this.images);
@@ -200,18 +205,18 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
       e.preventDefault();
       this.choose((this.curve + n + step) % n);
     };
-    chart.onpointerdown = e => {
+    plot.onpointerdown = e => {
       if (e.button) return;
-      chart.setPointerCapture(e.pointerId);
+      plot.setPointerCapture(e.pointerId);
       input.focus({preventScroll: true});
       e.preventDefault();
       const far = this.places.map((_, i) => this.near(i, e)[0]), least = Math.min(...far);
-      if (!e.target.matches('.grip') && far[this.curve] > 8 && least < 20)
+      if (e.target != this.grip && far[this.curve] > 8 && least < 20)
         this.choose(far.indexOf(least));
       this.drag(e);
     };
-    chart.onpointermove = e => chart.hasPointerCapture(e.pointerId) && this.drag(e);
-    chart.onlostpointercapture = () => this.show();
+    plot.onpointermove = e => plot.hasPointerCapture(e.pointerId) && this.drag(e);
+    plot.onlostpointercapture = () => this.show();
     input.max = data.curves[0].points.length - 1;
     input.value = data.curves[0].points.findIndex(p => p.mark);
     this.choose(0);
@@ -221,15 +226,13 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
     const points = this.data.curves.flatMap(c => c.points);
     const stars = new Set(points.filter(p => p.mark).map(p => p.label));
     const sign = text => {
-      const span = this.add(to, 'span', {style: 'margin-right:1.2em'});
-      const svg = this.add(span, 'svg');
+      const span = this.add(to, 'span'), svg = this.add(span, 'svg');
       span.append(text);
       return svg;
     };
-    if (points.some(p => p.also)) {
-      this.line(sign('test data'), 0, 'M0,7H26');
-      this.line(sign('training data'), 0, 'M0,7H26', 'thin');
-    }
+    if (points.some(p => p.also))
+      for (const [text, kind] of [['test data', ''], ['training data', 'thin']])
+        this.line(sign(text), 0, 'M0,7H26', kind);
     if (stars.size) this.mark(sign([...stars].join(', ')), -1, 13, 7, 4);
   }
 
@@ -246,11 +249,11 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
   }
 
   near(i, e) {  // how far a curve is from the pointer, and which of its points, 2.5 being between
-    const {left, top} = this.at('.chart').getBoundingClientRect(), all = this.places[i];
+    const {left, top} = this.chart.getBoundingClientRect(), all = this.places[i];
     const x = e.clientX - left, y = e.clientY - top;
     return all.map(([a, b], n) => {
       const [c, d] = all[n + 1] || [a, b], [u, v] = [c - a, d - b];
-      const t = (((x - a) * u + (y - b) * v) / (u * u + v * v) || 0);
+      const t = Math.max(0, Math.min(1, ((x - a) * u + (y - b) * v) / (u * u + v * v) || 0));
       return [Math.hypot(a + t * u - x, b + t * v - y), n + t];
     }).reduce((a, b) => b[0] < a[0] ? b : a);
   }
@@ -290,8 +293,7 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
       this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (t ? 4 : -5)}, text);
     }
     this.places = curves.map(c => c.points.map(p => [X(p.x), Y(p.y)]));
-    const front = (a, b) => (a == curve) - (b == curve);
-    for (const i of [...curves.keys()].sort(front)) {
+    for (const i of [...curves.keys()].sort((a, b) => (a == curve) - (b == curve))) {
       const g = this.colour(svg, i), at = this.places[i], {points} = curves[i];
       if (i != curve) g.setAttribute('class', 'faint');
       this.line(g, 0, 'M' + at.join('L'));
@@ -303,11 +305,11 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
         this.mark(g, i, ...also[k], 4.5);
         this.line(g, 0, `M${at[k]}L${also[k]}`, 'thin');
       }
-      const n = Math.floor(place), t = place - n, [a, b] = at[n], [c, d] = at[n + 1] || at[n];
-      const x = a + t * (c - a), y = b + t * (d - b);
+      const n = Math.floor(place), [x, y] = at[n].map((a, j) =>
+        a + (place - n) * ((at[n + 1] || at[n])[j] - a));
       this.mark(g, points[k].mark ? -1 : i, ...at[k], 6.5);
       this.mark(g, 0, x, y, 11, 'ring');
-      this.mark(g, 0, x, y, 24, 'grip');
+      this.grip.style = `left:${x}px;top:${y}px`;
     }
   }
 }

@@ -8,7 +8,6 @@ is four matrices with a row a member, and the same Adam moves them.
 import copy
 import math
 from collections.abc import Callable
-from functools import cache
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -19,8 +18,6 @@ from torch.func import functional_call, vjp, vmap
 from vaenb.data import unit
 from vaenb.errors import VaenbError
 from vaenb.train.rng import Rng, key
-
-BLOCK = 2**15  # numbers that Adam moves at once on a CPU: seven arrays of them stay in the cache
 
 
 class Work(NamedTuple):
@@ -81,10 +78,9 @@ class Group:
             kind = torch.int64 if isinstance(value, int) else self.p.dtype
             values = [row[name] for row in rows]
             self.hp[name] = torch.tensor(values, device=where, dtype=kind)
-        self.fixed = {  # in float64 whatever the parameters are
-            name: torch.tensor([row[name] for row in rows], device=where, dtype=torch.float64)
-            for name in ("lr", "clip") if name in rows[0]
-        }  # fmt: skip
+        self.clip = work.clip
+        if "clip" in rows[0]:
+            self.clip = torch.tensor([row["clip"] for row in rows], device=where)
         self.order = torch.zeros(count, len(work.data[0]), dtype=torch.int64, device=where)
         self.columns = torch.arange(work.batch, device=where)
         self.totals, self.history = {}, [{} for _ in rows]
@@ -122,36 +118,42 @@ class Group:
         picked = self.order[:, (self.clock % per_epoch) * work.batch + self.columns]
         x = tuple(_floats(d[picked]) for d in work.data)
         before = {n: b.clone() for n, b in self.buffers.items()}
-        rate, clip = self._rate(), self.fixed.get("clip", work.clip)
+        rate = self._rate()
         value, extras = self._stacked(x) if self.stacked else self._plain(x)
         norm = torch.linalg.vector_norm(self.g, dim=1)
         self.alive &= norm.isfinite() & value.isfinite()
         for name, buffer in self.buffers.items():
             buffer.copy_(torch.where(_column(self.alive, buffer), buffer, before[name]))
         self.clock += 1
-        c1, c2 = (1 - torch.pow(b, self.clock.double()) for b in (0.9, 0.999))
-        scale = None
-        if "clip" in self.fixed or work.clip:
-            scale = (clip / (norm + 1e-6)).clamp(max=1).to(self.p.dtype)
-            scale = torch.where(scale > 0, scale, 1.0) if "clip" in self.fixed else scale
-        rate = self.alive * (rate / c1)
-        _adam(self.p, self.g, self.m, self.v, self.alive, scale, rate.to(self.p.dtype),
-              c2.to(self.p.dtype))  # fmt: skip
+        if work.clip or "clip" in self.hp:
+            scale = (self.clip / (norm + 1e-6)).clamp(max=1).to(self.p.dtype)
+            self.g.mul_(torch.where(scale > 0, scale, 1.0)[:, None])  # a row's clip of 0: none
+        self._adam(rate)
         for name, scalar in {"loss": value, **extras}.items():
             if name in self.totals:
                 self.totals[name] += scalar
             else:
                 self.totals[name] = scalar.clone()
 
+    def _adam(self, rate):
+        """One step of torch's own fused Adam for each member; it skips those not alive."""
+        step, dead = self.clock.float(), (~self.alive).float()
+        for k in range(len(self)):
+            torch._fused_adam_(
+                [self.p[k]], [self.g[k]], [self.m[k]], [self.v[k]], [], [step], lr=rate[k],
+                beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+                found_inf=dead[k],
+            )  # fmt: skip
+
     def _rate(self):
-        """The learning rate of each member: its row's, else the schedule's or the common one."""
-        if "lr" in self.fixed:
-            return self.fixed["lr"]
+        """Each member's learning rate: its row's, else the common one, else the schedule's."""
+        if "lr" in self.rows[0]:
+            return [row["lr"] for row in self.rows]
         if not callable(self.work.lr):
-            return self.work.lr
+            return [self.work.lr] * len(self)
         if not self.stacked:
             hp = {n: h[0] for n, h in self.hp.items()}
-            return self.work.lr(SimpleNamespace(**hp, step=self.clock))
+            return [self.work.lr(SimpleNamespace(**hp, step=self.clock))]
         return vmap(lambda hp: torch.as_tensor(
             self.work.lr(SimpleNamespace(**hp, step=self.clock)), device=self.p.device
         ))(self.hp)  # fmt: skip
@@ -353,36 +355,3 @@ def _floats(d):
 
 def _unwrap(parts):
     return parts[0] if len(parts) == 1 else parts
-
-
-def _adam(p, g, m, v, alive, scale, rate, c2):
-    """One step over matrices [E, P]; ``alive``, ``scale`` (clipping, or None), ``rate`` are [E].
-
-    On a GPU one fused kernel; on a CPU in blocks that stay in the cache.
-    """
-    alive, rate = ~alive[:, None], rate[:, None]
-    scale = None if scale is None else scale[:, None]
-    if p.is_cuda:
-        return _fused()(p, g, m, v, alive, scale, rate, c2)
-    width = p.shape[1]
-    rows, columns = max(1, BLOCK // width), min(width, BLOCK)
-    for i in range(0, len(p), rows):
-        row = slice(i, i + rows)
-        factor = None if scale is None else scale[row]
-        for j in range(0, width, columns):
-            part = row, slice(j, j + columns)
-            _move(p[part], g[part], m[part], v[part], alive[row], factor, rate[row], c2)
-
-
-def _move(p, g, m, v, dead, scale, rate, c2):
-    if scale is not None:
-        g.mul_(scale)
-    g.masked_fill_(dead, 0)
-    m.lerp_(g, 0.1)
-    v.mul_(0.999).addcmul_(g, g, value=0.001)
-    p.sub_(m / (v / c2).sqrt_().add_(1e-8) * rate)
-
-
-@cache
-def _fused():
-    return torch.compile(_move, dynamic=False)

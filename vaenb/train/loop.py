@@ -205,8 +205,6 @@ def fit(
         loss, lr, steps, batch, clip, every, data, valid, *([best, patience] if best else []))
     rows = [row | {"seed": row.get("seed", 0)} for row in sweep]
     runs = Runs(rows)
-    if where.type == "cuda":
-        torch.compiler.reset()  # past eight shapes of a function dynamo runs it eagerly in silence
     size, why = members_together(make_model, rows, work, where, chunk)
     bar = _Bar(steps * len(rows), label, progress)
     if why:

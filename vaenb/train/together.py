@@ -30,10 +30,8 @@ def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int
         return 1, "" if len(rows) == 1 else "as asked"
     first = initial(make_model, rows[0]["seed"])
     if not asked and where.type == "cpu":
-        one = Group([copy.deepcopy(first)], rows[:1], work, where, False)
-        with FlopCounterMode(display=False) as counter:
-            one.step()
-        if counter.get_total_flops() > TINY:
+        least = 6 * work.batch * sum(p.numel() for p in first.parameters())
+        if least > TINY or _operations(first, rows[:1], work, where) > TINY:
             return 1, "a CPU has no gain from more with nets of this size"
     second = initial(make_model, rows[1]["seed"])
     if [(n, p.shape) for n, p in first.state_dict().items()] != [
@@ -67,6 +65,14 @@ def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int
     torch.cuda.empty_cache()
     fit = int(SHARE * torch.cuda.mem_get_info(where)[0] // each)
     return max(1, min(fit, len(rows))), f"{each / 2**20:.0f} MiB of GPU memory each"
+
+
+def _operations(model, rows, work, where) -> int:
+    """Multiplications and additions of one member's step, from a trial."""
+    one = Group([copy.deepcopy(model)], rows, work, where, False)
+    with FlopCounterMode(display=False) as counter:
+        one.step()
+    return counter.get_total_flops()
 
 
 def _first_line(error) -> str:

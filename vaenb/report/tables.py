@@ -15,7 +15,7 @@ TITLES = {"neg_elbo": "−log p (nats)", "distortion": "distortion (nats)", "rat
           "mi": "I(x;z) (nats)", "marginal_kl": "marginal KL (nats)", "mse": "squared error",
           "frechet": "Fréchet distance", "sigma2": "σ²", "steps_to_sigma": "steps to σ²",
           "train_distortion": "training distortion (nats)", "gap": "gap (nats)",
-          "iw_nll": "IW-NLL (nats)", "memorised": "share nearer to a training image",
+          "iw_nll": "IW-NLL (nats)", "memorised": "nearer to a training image",
           "diverged": "share diverged", "disc_nll": "discretised −log p (nats)"}
 
 

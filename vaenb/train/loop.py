@@ -209,6 +209,9 @@ def fit(
     bar = _Bar(steps * len(rows), label, progress)
     if why:
         bar.say(f"{len(rows)} members, {size} at a time: {why}")
+    if checkpoint and where.type == "cuda":
+        exact = torch.are_deterministic_algorithms_enabled()
+        bar.say(f"a resumed run ends {'with the same bits' if exact else 'the same to rounding'}")
     waiting = list(range(len(rows)))
     while waiting:
         now, waiting = waiting[:size], waiting[size:]

@@ -123,12 +123,16 @@ def test_a_shard_is_named_by_what_decides_its_result(book, monkeypatch):
 def test_a_run_is_published_once_and_the_environment_does_not_overrule_it(
         book, monkeypatch, capsys):
     write(book, "01_x", "import os\nprint(profile, seeds, fast, os.environ['VAENB_PROFILE'])",
-          "print(os.path.basename(os.getcwd()), os.getpid())")
+          "print(os.path.basename(os.getcwd()), os.getpid())",
+          "print(os.environ['MALLOC_MMAP_THRESHOLD_'], os.environ['MALLOC_TRIM_THRESHOLD_'])")
     monkeypatch.setenv("VAENB_PROFILE", "full")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     given = dict(profile="smoke", seeds="2", fast=True)
     folder = run("1", given)
     first = outputs(folder)
     assert first.startswith("smoke 2 True smoke\nnotebooks ")
+    assert first.endswith(f"{2**36} 7\n") and "MALLOC_MMAP_THRESHOLD_" not in os.environ
     assert os.environ["VAENB_PROFILE"] == "full"
     about = json.loads((folder / "run.json").read_text())
     assert about["parameters"] == dict(profile="smoke", seeds=2, fast=True)

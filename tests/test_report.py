@@ -75,19 +75,27 @@ def test_printed_places_and_spreads():
     assert targets.spread(row | {"table": "Table 1"}) == pytest.approx(0.0009)
 
 
+CELLS = dict.fromkeys(("correlates", "anticorrelates", "varies more"), 2) | {"depends": 3}
+
+
 def test_the_rules_are_well_formed():
     rules, claims = targets.rules(), {c["id"] for c in targets.claims()}
     named = {f"C{i:02d}" for i in range(1, 19)} | {f"R{i:02d}" for i in range(1, 15)}
-    assert {r["claim"] for r in rules} == named and len(rules) > 60
+    named |= {f"I{i:02d}" for i in range(1, 16)}
+    assert {r["claim"] for r in rules} == named and len(rules) > 100
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
-        assert rule["test"] in ("below", "above", "within", "fisher", "trend", "ranks")
+        assert rule["test"] in ("below", "above", "within", "fisher", "trend", "ranks",
+                                "always below", *CELLS)
         sides = [parse(rule["a"], rule["experiment"])]
         if rule["test"] == "trend":
             assert rule["b"] in ("increasing", "decreasing") and sides[0]["over"]
         else:
             sides.append(parse(rule["b"], rule["experiment"]))
         assert all(side["experiments"] for side in sides)
+        assert rule["metric"].count("|") + 1 in (CELLS.get(rule["test"], 1), 2)
+        if rule["test"] in CELLS:
+            assert int(rule["seeds"]) >= 20
         if rule["test"] == "within":
             assert float(rule["margin"]) > 0 and rule["note"] or rule["claim"] == "C15"
     with pytest.raises(VaenbError, match="'beta' of .* is not key=value"):

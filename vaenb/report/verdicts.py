@@ -7,14 +7,16 @@ could be computed. A claim holds when all its tests hold and fails when one fail
 
 import itertools
 import math
+import operator
 import re
 import statistics
 from collections import Counter
 
 from vaenb.errors import VaenbError
+from vaenb.report import association, targets
 from vaenb.report import records as rec
-from vaenb.report import targets
 
+_COMPARE = {"<": operator.lt, "=": operator.eq, ">": operator.gt}
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
 
 
@@ -60,13 +62,13 @@ def holm(ps: list[float]) -> list[float]:
 # --- what a rule speaks of ------------------------------------------------------------------
 
 def parse(text: str, experiments: str) -> dict:
-    """A selector: "[experiments: ]model=NAME; key=value; key!=value; best=key [by METRIC] [max];
-    argbest=key by METRIC; over=key" as a dict."""
+    """A selector: "[experiments: ]model=NAME; key=value; key!=value; where=key < key; over=key;
+    best=key[+key] [by METRIC] [max]; argbest=key by METRIC; given=METRIC" as a dict."""
     head, colon, tail = text.partition(":")
     if colon:
         experiments, text = head, tail
-    found = dict(experiments=experiments.split(), is_=[], not_=[], best=None, argbest=None,
-                 over=None)
+    found = dict(experiments=experiments.split(), is_=[], not_=[], where=[], best=None,
+                 argbest=None, over=None, given=None)
     for part in filter(None, (p.strip() for p in text.split(";"))):
         key, equals, value = (p.strip() for p in part.partition("="))
         if not equals:
@@ -75,8 +77,10 @@ def parse(text: str, experiments: str) -> dict:
             words = value.split()
             by = words[words.index("by") + 1] if "by" in words else None
             found[key] = (words[0], by, -1 if words[-1] == "max" else 1)
-        elif key == "over":
-            found["over"] = value
+        elif key in ("over", "given"):
+            found[key] = value
+        elif key == "where":
+            found["where"].append(value.split())
         elif key.endswith("!"):
             found["not_"].append((key[:-1], value))
         else:
@@ -94,7 +98,9 @@ def chosen(found: list[dict], selector: dict) -> list[dict]:
     """The records that a selector speaks of."""
     return [r for r in found if r["experiment"] in selector["experiments"]
             and all(_same(r["settings"].get(k), v) for k, v in selector["is_"])
-            and not any(_same(r["settings"].get(k), v) for k, v in selector["not_"])]
+            and not any(_same(r["settings"].get(k), v) for k, v in selector["not_"])
+            and all(_COMPARE[sign](r["settings"][k], r["settings"][other])
+                    for k, sign, other in selector["where"])]
 
 
 def measured(record: dict, expression: str) -> float:
@@ -114,10 +120,14 @@ def mean(values) -> float:
 
 def best(found: list[dict], key: str, metric: str, sign: int = 1) -> tuple[list[dict], object]:
     """The records at the best value of a setting, by the mean of ``metric`` over seeds, and that
-    value; ``sign`` is 1 where less is better. Ties and NaN: the first, never a NaN."""
+    value; "key+key" is a pair. Only values with the most seeds compete. ``sign`` is 1 where less
+    is better. Ties and NaN: the first, never a NaN."""
     at: dict = {}
     for record in found:
-        at.setdefault(record["settings"].get(key), []).append(record)
+        value = tuple(record["settings"].get(k) for k in key.split("+"))
+        at.setdefault(value if len(value) > 1 else value[0], []).append(record)
+    seeds = {v: len({r["seed"] for r in group}) for v, group in at.items()}
+    at = {v: group for v, group in at.items() if seeds[v] == max(seeds.values())}
     means = {v: sign * mean(measured(r, metric) for r in group) for v, group in at.items()}
     value = min(means, key=lambda v: math.inf if math.isnan(means[v]) else means[v])
     return at[value], value
@@ -129,7 +139,8 @@ def _side(found: list[dict], selector: dict, metric: str):
     if selector["best"]:
         key, by, sign = selector["best"]
         found, value = best(found, key, by or metric, sign)
-        said, fixed = f"best {key} {value}", fixed | {key}
+        told = ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else value
+        said, fixed = f"best {key} {told}", fixed | set(key.split("+"))
     if selector["argbest"]:
         key, by, sign = selector["argbest"]
         values, winners = {}, []
@@ -168,8 +179,9 @@ def _paired(a: dict, b: dict) -> dict[int, list[float]]:
 # --- one test -------------------------------------------------------------------------------
 
 def _compare(rule, a, b, sa, sb):
-    values_a, used_a, said_a = _side(a, sa, rule["metric"])
-    values_b, used_b, said_b = _side(b, sb, rule["metric"])
+    metrics = [m.strip() for m in rule["metric"].split("|")]
+    values_a, used_a, said_a = _side(a, sa, metrics[0])
+    values_b, used_b, said_b = _side(b, sb, metrics[-1])
     margin = float(rule["margin"] or 0)
     out = dict(used=used_a + used_b, said=", ".join(filter(None, (said_a, said_b))))
     if rule["test"] == "fisher":
@@ -183,15 +195,16 @@ def _compare(rule, a, b, sa, sb):
         counts = [f"{t[0]} of {sum(t)}" for t in table]
         return out | dict(n=min(map(sum, table)), p=p, text=" against ".join(counts))
     by_seed = _paired(values_a, values_b)
-    worst = rule["test"] == "within"
-    d = [max(v, key=abs) if worst else statistics.fmean(v) for _, v in sorted(by_seed.items())]
+    of_seed = {"within": lambda v: max(v, key=abs), "always below": max}.get(
+        rule["test"], statistics.fmean)
+    d = [of_seed(v) for _, v in sorted(by_seed.items())]
     out["n"] = len(d)
     if len(d) < 2:
         return out
     flipped = [-x for x in d]
     if rule["test"] == "within":
         p = p_within(d, margin)
-    elif rule["test"] == "below":
+    elif rule["test"] in ("below", "always below"):
         p = p_below(d, -margin), p_below(flipped, margin)
     else:
         p = p_below(flipped, -margin), p_below(d, margin)
@@ -222,6 +235,37 @@ def _trend(rule, found, selector):
          for s in (1, -1)]
     effect = statistics.fmean(float(spearmanr(settings, row)[0]) for row in rows)
     return out | dict(p=p, effect=effect, text=f"mean rank correlation {effect:.2f}")
+
+
+def _cells(rule, found, selector, other=None):
+    """What goes with what over the cells of a grid; a cell is a model, its seeds averaged."""
+    names = [m.strip() for m in rule["metric"].split("|")]
+    sides = [found, other or found, found][:len(names)]
+    if selector["given"]:
+        names, sides = [*names, selector["given"]], [*sides, found]
+    columns = []
+    for name, side in zip(names, sides, strict=True):
+        at: dict[tuple, list] = {}
+        for r in side:
+            place = tuple(sorted((k, v) for k, v in r["settings"].items() if k != "model"))
+            at.setdefault(place, []).append(measured(r, name))
+        columns.append({place: mean(values) for place, values in at.items()})
+    places = [p for p in columns[0] if all(math.isfinite(c.get(p, math.nan)) for c in columns)]
+    out = dict(used=found + (other or []), n=len(places), said=f"over {len(places)} cells")
+    if len(places) < 4:
+        return out
+    values = [[c[p] for p in places] for c in columns]
+    if rule["test"] == "depends":
+        effect, *p = association.depends_more(*values)
+        said = f"rank correlations differ by {effect:.2f}"
+    elif rule["test"] == "varies more":
+        effect, *p = association.varies_more(*values)
+        said = f"variances as {math.exp(effect):.3g} to 1"
+    else:
+        effect, *p = association.rank_correlation(*values)
+        said = f"rank correlation {effect:.2f}"
+        p = p[::-1] if rule["test"] == "anticorrelates" else p
+    return out | dict(p=p, effect=effect, text=said)
 
 
 def _ranks(rule, found, selector):
@@ -276,8 +320,11 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     reason, p (for, against), effect with its 95 % interval, n, and the records used."""
     out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b")} | dict(used=[], n=0)
     sides = [parse(rule["a"], rule["experiment"])]
-    pair = rule["test"] in ("below", "above", "within", "fisher")
-    if pair:
+    pair = rule["test"] in ("below", "above", "within", "fisher", "always below")
+    cells = rule["test"] in ("correlates", "anticorrelates", "depends", "varies more")
+    if rule["test"] == "always below" and not rule["b"]:
+        sides *= 2  # two metrics of the same records
+    elif pair or (cells and rule["b"]):
         sides.append(parse(rule["b"], rule["experiment"]))
     sets = [chosen(found, side) for side in sides]
     for text, here in zip((rule["a"], rule["b"]), sets, strict=False):
@@ -294,6 +341,8 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     try:
         if pair:
             out |= _compare(rule, *sets, *sides)
+        elif cells:
+            out |= _cells(rule, sets[0], sides[0], *sets[1:])
         else:
             more = {**rule, "all": found}
             out |= (_trend if rule["test"] == "trend" else _ranks)(more, sets[0], sides[0])

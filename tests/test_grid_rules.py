@@ -1,0 +1,166 @@
+"""Rules over the cells of a grid: their statistics, and the verdicts they lead to."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vaenb import report
+from vaenb.report import records
+from vaenb.report.association import depends_more, rank_correlation, varies_more
+from vaenb.report.verdicts import best, chosen, parse
+
+BETAS = (0.1, 0.3162, 1.0, 3.1623, 10.0)
+
+
+def test_rank_correlation_is_scipys():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 25))
+    y[:5] = y[5]  # ties
+    rho, up, down = rank_correlation(x, y + x)
+    theirs = stats.spearmanr(x, y + x, alternative="greater")
+    assert rho == pytest.approx(theirs.statistic) and up == pytest.approx(theirs.pvalue)
+    assert down == pytest.approx(1 - up)
+    assert rank_correlation(x, x)[1] < 1e-12 and rank_correlation(x, -x)[2] < 1e-12
+    assert rank_correlation(x, np.ones(25)) == (0.0, 0.5, 0.5)
+
+
+def test_a_partial_correlation_takes_the_given_out():
+    """By the formula for one given variable, and on x and y that only share that one."""
+    rng = np.random.default_rng(1)
+    g, x, y = rng.normal(size=(3, 400))
+    x, y = x + 3 * g, y + 3 * g
+    a, b, c = (stats.spearmanr(*pair).statistic for pair in ((x, y), (x, g), (y, g)))
+    rho, up, down = rank_correlation(x, y, g)
+    assert rho == pytest.approx((a - b * c) / math.sqrt((1 - b * b) * (1 - c * c)))
+    t = rho * math.sqrt(397 / (1 - rho * rho))
+    assert up == pytest.approx(stats.t.sf(t, 397)) and rank_correlation(x, y)[1] < 1e-50
+    assert min(up, down) > 1e-3
+
+
+def test_the_p_values_of_a_rank_correlation_are_uniform_without_one():
+    rng = np.random.default_rng(2)
+    found = [rank_correlation(*rng.normal(size=(3, 12)))[1] for _ in range(1000)]
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
+
+
+def test_which_of_two_it_depends_on():
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, 25))
+    y = -2 * a + 0.3 * b
+    effect, more, less = depends_more(y, a, b, draws=999)
+    assert effect > 0.4 and more == 0.001 and less > 0.99
+    assert depends_more(y, b, a, draws=999) == pytest.approx((-effect, less, more), abs=0.02)
+    assert min(depends_more(a + b, a, b, draws=999)[1:]) > 0.05
+
+
+def test_which_of_two_varies_more():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 30))
+    effect, more, less = varies_more(3 * x, y)
+    assert effect == pytest.approx(math.log(9 * x.var() / y.var()))
+    assert more < 1e-5 and less == pytest.approx(1 - more)
+    assert varies_more(y, 3 * x)[2] == pytest.approx(more)
+    found = [varies_more(*rng.normal(size=(2, 10)))[1] for _ in range(1000)]
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
+
+
+# --- in verdicts ----------------------------------------------------------------------------
+
+def grid(metrics, experiment="svhn", model="GHVAE", seeds=3, data="svhn"):
+    """Records of the 5 x 5 grid; ``metrics`` gives each from (beta_z2, beta_z1, noise)."""
+    rng, found = np.random.default_rng(0), []
+    for seed in range(seeds):
+        for b2 in BETAS:
+            for b1 in BETAS:
+                settings = dict(model=model, beta_z2=b2, beta_z1=b1)
+                values = metrics(math.log10(b2), math.log10(b1), rng.normal() / 50)
+                found.append(records.new(
+                    "03_information_trading", experiment, "cpu", settings, seed,
+                    dict(beta_z2=b2, beta_z1=b1) | values, scale={"steps": [10, 100]}, steps=10,
+                    data={"name": data, "sha256": "a", "complete": True, "note": ""},
+                    convergence={"converged": True}))
+    return found
+
+
+def state(claim, found):
+    [verdict] = report.verdicts("information-trading", found, [claim])
+    return verdict["state"]
+
+
+def test_layerwise_control_by_partial_correlations():
+    def falling(b2, b1, e):
+        return dict(rate_z2=9 - b2 + b1 + e, rate_z1=9 + b2 - b1 + e)
+
+    assert state("I15", grid(falling, seeds=1)) == "supported"  # the cells are what counts
+    swapped = grid(lambda b2, b1, e: falling(b1, b2, e), seeds=1)
+    assert state("I15", swapped) == "contradicted"
+    assert state("I15", grid(falling, seeds=1)[:15]) == "undecided"  # 15 cells
+
+
+def test_dependence_and_correlation():
+    found = grid(lambda b2, b1, e: dict(mi_labels=1 - b2 + e, rate_z2=5 - b2, rate_z1=5 - b1))
+    assert state("I07", found) == "undecided"  # CIFAR-10 is missing
+    both = found + grid(lambda b2, b1, e: dict(mi_labels=1 - b2 + e, rate_z2=5 - b2,
+                                               rate_z1=5 - b1), "cifar10", data="cifar10")
+    assert state("I07", both) == "supported"
+
+
+def test_the_best_cells_of_three_tasks():
+    def tasks(b2, b1, e):
+        return dict(psnr=20 - abs(b1 + 1) - abs(b2 + 1) + e, inception=3 - abs(b2 + 1) - b1 + e,
+                    rbf_svm_mu2=0.5 - b2 + b1 + e)
+
+    found = grid(lambda b2, b1, e: tasks(b2, b1, e) | dict(
+        inception=4 - abs(b2 - 1) - abs(b1 + 1) + e))
+    assert state("I01", found) == "supported"
+    assert state("I01", grid(lambda b2, b1, e: dict.fromkeys(
+        ("psnr", "inception", "rbf_svm_mu2"), -b2 - b1 + e))) == "undecided"
+    winners, cell = best(found, "beta_z2+beta_z1", "psnr", -1)
+    assert cell == (0.1, 0.1) and len(winners) == 3
+
+
+def test_only_values_with_the_most_seeds_compete():
+    found = grid(lambda b2, b1, e: dict(m=b2))
+    kept = [r for r in found if r["settings"]["beta_z2"] != 0.1 or r["seed"] == 0]
+    assert best(kept, "beta_z2", "m")[1] == 0.3162 and best(found, "beta_z2", "m")[1] == 0.1
+
+
+def test_a_selector_compares_two_settings():
+    found = grid(lambda b2, b1, e: {})
+    for sign, count in (("<", 30), ("=", 15), (">", 30)):
+        assert len(chosen(found, parse(f"where=beta_z2 {sign} beta_z1", "svhn"))) == count
+
+
+def test_the_worst_cell_decides_a_bound():
+    def bounded(worst):
+        return grid(lambda b2, b1, e: dict(
+            best_accuracy_mu2=0.3, accuracy_bound=0.5 + e + (worst if b2 == b1 == 0 else 0)))
+
+    assert state("I11", bounded(0)) == "supported"
+    assert state("I11", bounded(-0.4)) == "contradicted"
+
+
+def test_two_models_cell_by_cell():
+    def alike(b2, b1, e):
+        return dict.fromkeys(("psnr", "inception", "rbf_svm_mu2"), b2 - 2 * b1 + e)
+
+    ours = grid(alike, seeds=1)
+    assert state("I13", ours + grid(alike, "svhn_lvae", "LVAE", seeds=1)) == "supported"
+    other = grid(lambda b2, b1, e: alike(-b2, -b1, e), "svhn_lvae", "LVAE", seeds=1)
+    assert state("I13", ours + other) == "contradicted"
+
+
+def test_two_metrics_at_their_own_best_cells():
+    def table1(better):
+        names = ("logistic", "linear_svm", "rbf_svm", "knn")
+        mu1 = dict(zip(names, (1, 1, -1, -1), strict=True))
+        return lambda b2, b1, e: (
+            {f"{n}_mu2": 0.5 - b2 / 10 + e / 50 for n in names}
+            | {f"{n}_mu1": 0.5 - b1 / 10 + better * mu1[n] / 20 - e / 50 for n in names})
+
+    cifar = grid(lambda b2, b1, e: {f"{n}_mu{i}": 0.4 + i / 10 + e / 50 for i in (1, 2)
+                                    for n in ("logistic", "rbf_svm")}, "cifar10", data="cifar10")
+    assert state("I10", grid(table1(1)) + cifar) == "supported"
+    assert state("I10", grid(table1(-1)) + cifar) == "contradicted"

@@ -1,6 +1,6 @@
 """Estimates of where the nats went: pure functions of a trained model and data, in chunks."""
 
-from vaenb.measure.bounds import Spent, iw_nll, nats, posteriors
+from vaenb.measure.bounds import Spent, iw_nll, layer_posteriors, nats, posteriors
 from vaenb.measure.convergence import convergence
 from vaenb.measure.fidelity import (
     feature_extractor,
@@ -15,6 +15,6 @@ from vaenb.measure.information import Information, active_units, information, lo
 from vaenb.measure.nearest import bernoulli_floor, memorised, nearest
 
 __all__ = ["Information", "Spent", "active_units", "bernoulli_floor", "convergence"]
-__all__ += ["feature_extractor", "features", "frechet", "information", "iw_nll", "log_aggregate"]
-__all__ += ["memorised", "mse", "nats", "nearest", "posteriors", "psnr", "reconstructions"]
-__all__ += ["samples"]
+__all__ += ["feature_extractor", "features", "frechet", "information", "iw_nll"]
+__all__ += ["layer_posteriors", "log_aggregate", "memorised", "mse", "nats", "nearest"]
+__all__ += ["posteriors", "psnr", "reconstructions", "samples"]

@@ -87,3 +87,17 @@ def posteriors(model, x, chunk: int = 512) -> Gaussian:
     with evaluating(model):
         found = [model.posterior(images) for _, images in batches(model, x, chunk)]
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
+
+
+def layer_posteriors(model, x, seed: int = 0, chunk: int = 512) -> tuple[Gaussian, ...]:
+    """The posteriors of all layers of codes for images ``x`` [N, C, H, W], the top first, CPU.
+
+    A lower layer's is given one draw of the layer above, as q(z1|z2, x) with z2 ~ q(z2|x).
+    """
+    found = []
+    with evaluating(model):
+        for start, images in batches(model, x, chunk):
+            rng = RowRng(seed, start, len(images), device=images.device)
+            found.append(model(images, rng).posterior)
+    return tuple(Gaussian(*(torch.cat(parts).cpu() for parts in zip(*layer, strict=True)))
+                 for layer in zip(*found, strict=True))

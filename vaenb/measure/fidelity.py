@@ -9,7 +9,7 @@ from vaenb.measure.chunks import RowRng, at_least_one, batches, evaluating, rows
 
 
 def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None = None):
-    """``n`` images [n, C, H, W] on the CPU, decoded from codes z ~ N(0, I).
+    """``n`` images [n, C, H, W] on the CPU, decoded from codes of the prior.
 
     ``mean`` gives the decoder's mean, else a draw from p(x|z), which for densities may leave
     [0, 1]. Equal seeds give equal codes to all models; fewer images are the first of more.
@@ -22,22 +22,21 @@ def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None =
         for start in range(0, n, rows):
             count = min(rows, n - start)
             rng = RowRng(seed, start, count, "samples", like.device)
-            z = rng.normal(count, model.latents, dtype=like.dtype)
-            found.append(_image(model, z, rng, mean).cpu())
+            found.append(_image(model, model.prior_code(count, rng), rng, mean).cpu())
     return torch.cat(found)
 
 
 def reconstructions(model, x, seed: int = 0, mean: bool = True, chunk: int | None = None):
     """Images ``x`` [N, C, H, W] (uint8, or float in [0, 1]) through the code and back, on the CPU.
 
-    ``mean`` decodes the posterior's mean to the decoder's mean; else both are draws.
+    ``mean``: the posterior's mean, in each layer, and the decoder's; else all are draws.
     """
     found = []
     with evaluating(model):
         for start, images in batches(model, x, rows_at_once(model, chunk)):
             rng = RowRng(seed, start, len(images), device=images.device)
-            q = model.posterior(images)
-            found.append(_image(model, q.mean if mean else q.sample(rng), rng, mean).cpu())
+            z = model.code(images, None if mean else rng)
+            found.append(_image(model, z, rng, mean).cpu())
     return torch.cat(found)
 
 

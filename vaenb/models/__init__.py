@@ -10,10 +10,12 @@ from vaenb.models.discrete import (
     discretised_gaussian,
     grey_levels,
 )
+from vaenb.models.hierarchies import Hierarchy, ghvae, lvae
 from vaenb.models.latents import Gaussian, standard_normal_log_prob
 from vaenb.models.likelihoods import (
     Bernoulli,
     ConstantGaussian,
+    LinearGaussian,
     OptimalGaussian,
     PerImageGaussian,
     PerPixelGaussian,
@@ -34,6 +36,8 @@ __all__ = [
     "DiscretisedGaussian",
     "DiscretisedLogistic",
     "Gaussian",
+    "Hierarchy",
+    "LinearGaussian",
     "LogisticMixture",
     "Nats",
     "OptimalGaussian",
@@ -44,7 +48,9 @@ __all__ = [
     "UnitGaussian",
     "cnn_vae",
     "discretised_gaussian",
+    "ghvae",
     "grey_levels",
+    "lvae",
     "mlp_vae",
     "small_vae",
     "soft_clip",

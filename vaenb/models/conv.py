@@ -13,14 +13,15 @@ class Nats(NamedTuple):
     """Where the nats of a batch went, and what figures need.
 
     ``distortion`` [B] is -log p(x|z), ``rates`` holds one [B] for each layer of latents; ``out``
-    is the decoder's raw output, ``z`` [B, Z] the code that was drawn from ``posterior``.
+    is the decoder's raw output, ``z`` [B, Z] the code that was drawn from ``posterior`` (for
+    several layers both are tuples in the order of ``rates``).
     """
 
     distortion: torch.Tensor
     rates: tuple[torch.Tensor, ...]
     out: torch.Tensor
-    z: torch.Tensor
-    posterior: Gaussian
+    z: torch.Tensor | tuple[torch.Tensor, ...]
+    posterior: Gaussian | tuple[Gaussian, ...]
 
     @property
     def rate(self) -> torch.Tensor:
@@ -50,6 +51,16 @@ class VAE(nn.Module):
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Raw decoder output [B, k, H, W] for codes [B, Z]."""
         return self.decoder(z)
+
+    def code(self, x: torch.Tensor, rng=None) -> torch.Tensor:
+        """z [B, Z] of images: drawn from q(z|x), or its mean without ``rng``."""
+        q = self.posterior(x)
+        return q.mean if rng is None else q.sample(rng)
+
+    def prior_code(self, count: int, rng) -> torch.Tensor:
+        """z [count, Z] drawn from the prior."""
+        like = next(self.parameters())
+        return rng.normal(count, self.latents, dtype=like.dtype)
 
     def log_joint(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """log p(x|z) + log p(z) in nats, summed over dimensions: [B]."""

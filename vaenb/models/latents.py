@@ -27,6 +27,12 @@ class Gaussian(NamedTuple):
         """KL(q || N(0, I)) in nats, summed over Z: shape [...] (Kingma & Welling 2014, App. B)."""
         return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1 - 2 * self.log_std).sum(-1)
 
+    def kl(self, prior: "Gaussian") -> torch.Tensor:
+        """KL(q || prior) to another diagonal Gaussian in nats, summed over Z: shape [...]."""
+        narrow = (-prior.log_std).exp()
+        moved = Gaussian((self.mean - prior.mean) * narrow, self.log_std - prior.log_std)
+        return moved.rate()
+
 
 def standard_normal_log_prob(z: torch.Tensor) -> torch.Tensor:
     """Log density of codes ``z`` [..., Z] under N(0, I) in nats, summed over Z: shape [...]."""

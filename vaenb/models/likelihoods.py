@@ -105,6 +105,28 @@ class UnitGaussian(ConstantGaussian):
         super().__init__(beta=2.0)
 
 
+class LinearGaussian(Pixelwise):
+    """Gaussian of fixed ``sigma`` whose mean is the output itself, not its sigmoid.
+
+    As in Xiao & Bamler (2023) with sigma 0.71; its mean may leave [0, 1].
+    """
+
+    def __init__(self, sigma: float):
+        super().__init__()
+        if not sigma > 0:
+            raise VaenbError(f"sigma is {sigma} and must be above 0")
+        self.register_buffer("log_sigma", torch.tensor(math.log(sigma)))
+
+    def log_prob(self, out, x):
+        return _gaussian(out, x, self.log_sigma)
+
+    def mean(self, out):
+        return out
+
+    def sample(self, out, rng):
+        return out + self.log_sigma.exp() * rng.normal_like(out)
+
+
 class SharedGaussian(Pixelwise):
     """Gaussian of one learned variance for all values (Eq. 2 and 3): the shared sigma-VAE.
 

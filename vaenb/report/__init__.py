@@ -1,7 +1,8 @@
 """Records, the papers' numbers, verdicts, tables and figures: what the chapters show."""
 
 from vaenb.report.board import scoreboard, scoreboard_text
+from vaenb.report.chapter import Chapter
 from vaenb.report.explorer import curve_explorer, explorer
 from vaenb.report.verdicts import verdicts
 
-__all__ = ["curve_explorer", "explorer", "scoreboard", "scoreboard_text", "verdicts"]
+__all__ = ["Chapter", "curve_explorer", "explorer", "scoreboard", "scoreboard_text", "verdicts"]

@@ -25,10 +25,10 @@ def ours(cell: dict, found: list[dict]) -> dict:
     metric = group[0]["cells"][cell["id"]]
     varied = [k for k in group[0]["settings"]
               if len({r["settings"].get(k) for r in group}) > 1]
-    for key in varied:
+    if varied:
         sign = -1 if cell["direction"] == "higher" else 1
-        group, value = best(group, key, metric, sign)
-        said += f"best {key} {value}; "
+        group, value = best(group, "+".join(varied), metric, sign)
+        said = f"best {' and '.join(varied)} {value}; "
     values = [v for v in (rec.number(r, metric) for r in group) if math.isfinite(v)]
     out |= dict(n=len(values), profile=group[0]["profile"], scale=rec.scale_text(group),
                 used=group)

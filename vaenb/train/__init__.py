@@ -1,6 +1,7 @@
 """Training: `fit` for one setting or a sweep, its random numbers and its checkpoints."""
 
+from vaenb.train.grid import grid
 from vaenb.train.loop import OutOfTime, Runs, device, fit
 from vaenb.train.rng import Rng, key
 
-__all__ = ["OutOfTime", "Rng", "Runs", "device", "fit", "key"]
+__all__ = ["OutOfTime", "Rng", "Runs", "device", "fit", "grid", "key"]

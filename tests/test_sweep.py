@@ -308,8 +308,9 @@ def test_the_choice_on_a_cpu_is_said_and_goes_by_size(capsys, monkeypatch):
     widths.clear()
 
     def large():
-        return models.mlp_vae(models.Bernoulli(), (1, 8, 8), 1, width=12000)
+        return models.mlp_vae(models.Bernoulli(), (1, 8, 8), 1, width=400)
 
+    monkeypatch.setattr(together, "TINY", 1e5)
     sweep(large, ROWS[:2], steps=1, data=IMAGES.float(), chunk=0, progress=True)
     assert "2 members, 1 at a time: a CPU has no gain" in capsys.readouterr().out
     assert all(width == (1, False) for width in widths)

@@ -66,6 +66,12 @@ def features(network, x, chunk: int = 500) -> torch.Tensor:
     return torch.cat(found)
 
 
+def logits(network, x, chunk: int = 500) -> torch.Tensor:
+    """``network`` of images ``x`` [N, C, H, W], uint8 or float in [0, 1]: [N, classes], CPU."""
+    with evaluating(network):
+        return torch.cat([network(images).cpu() for _, images in batches(network, x, chunk)])
+
+
 def frechet(a, b) -> float:
     """Frechet distance of Gaussians fitted to two sets of features [N, F] and [M, F].
 

@@ -71,4 +71,6 @@ def varies_more(x, y):
     below 0 (Pitman 1939, Morgan 1939: the variances differ as x + y and x - y correlate)."""
     x, y = (np.asarray(v, float) for v in (x, y))
     r = _pearson(x + y, x - y)
-    return float(np.log(x.var() / y.var())), *_p(r, len(x) - 2)
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN where neither varies
+        effect = float(np.log(x.var() / y.var()))
+    return effect, *_p(r, len(x) - 2)

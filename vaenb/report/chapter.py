@@ -1,8 +1,9 @@
-"""What the drivers of the chapters share: which records to show, what is missing, what it costs."""
+"""What the chapters' drivers share: which records to show, what is missing, what it costs."""
 
 import numpy as np
 
-from vaenb.report import records, tables, targets, verdicts
+from vaenb.report import records, tables
+from vaenb.report.verdicts import verdicts
 
 
 class Chapter:
@@ -36,11 +37,13 @@ class Chapter:
         return [e for e in entries if records.identity(e) not in done]
 
     def budget(self, planned: dict[str, tuple[str, int]], steps: int) -> tables.Table:
-        """A row an experiment: ``planned`` gives its data and models, the records their time."""
+        """A row an experiment: ``planned`` gives its data and number of models, the records of
+        runs of ``steps`` steps (0: of any length) their time."""
         shown = "cpu" if self.recorded else self.profile
         rows = []
         for name, (data, count) in planned.items():
-            found = [r for r in self.read(name) if r["profile"] == shown and r["steps"] == steps]
+            found = [r for r in self.read(name) if r["profile"] == shown
+                     and steps in (0, r["steps"])]
             spent = [r["seconds"] for r in found if r["seconds"]]
             each = np.mean(spent) if spent else np.nan
             rows.append([(name, "", ""), (data, "", ""), *(
@@ -49,12 +52,22 @@ class Chapter:
                     tables.number(count * each / 3600)))])
         return tables.Table(
             ["experiment", "data", "models", "recorded", "seconds each", "hours in all"], rows,
-            f"Profile {shown}, {steps} steps a model; times as recorded, one thread, with other "
-            f"work on the machine.")
+            f"Profile {shown}, {steps or 'the paper’s'} steps a model; times as recorded, one "
+            f"thread, with other work on the machine.")
+
+    def finish(self, fig, found: list[dict]) -> None:
+        """Say under a figure how much was run, on which data, and show it."""
+        import matplotlib.pyplot as plt
+
+        largest = records.largest(found)
+        notes = sorted({r["data"].get("note") or "" for r in largest} - {""})
+        fig.supxlabel("; ".join(["ours, " + records.scale_text(largest), *notes]),
+                      fontsize="x-small", color="0.35", wrap=True)
+        plt.show()
 
     def verdicts(self, *claims: str) -> tables.Table:
         """What the rules of book/targets/tests.csv make of the records; no claims: all."""
-        return tables.verdicts(verdicts.verdicts(self.paper, self.read(), claims))
+        return tables.verdicts(verdicts(self.paper, self.read(), claims))
 
     def theirs_and_ours(self, table: str, dataset: str) -> tables.Table:
         """A printed table beside the records to show."""

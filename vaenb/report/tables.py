@@ -98,7 +98,7 @@ def provenance(found: list[dict]) -> str:
             f"{last['when'][:16]} UTC; {spent:.0f} s of training")
 
 
-def _caption(found: list[dict]) -> str:
+def caption(found: list[dict]) -> str:
     if not found:
         return "ours: not run in this profile"
     notes = {(r.get("data") or {}).get("note") for r in found} - {None}
@@ -137,7 +137,7 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
             row.append((text, told, "ours"))
         body.append(row)
     over = [(f"{table}, {dataset}", 1), *((metric, 2) for metric in metrics)]
-    return Table(["", *["theirs", "ours"] * len(metrics)], body, _caption(used), over)
+    return Table(["", *["theirs", "ours"] * len(metrics)], body, caption(used), over)
 
 
 def ours(found: list[dict], metrics: list[str], label) -> Table:
@@ -156,7 +156,7 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
             told = f"{len(values)} of {len(group)} runs have a value"
             row.append((_ours(mean, spread, len(values), group[0]["profile"]), told, "ours"))
         body.append(row)
-    return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, _caption(found))
+    return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, caption(found))
 
 
 def verdicts(claims: list[dict]) -> Table:

@@ -1,0 +1,96 @@
+"""What the chapters' drivers share, and the rows of a grid."""
+
+import matplotlib
+import pytest
+
+from vaenb import VaenbError, report, train
+from vaenb.report import records
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+NAME = "02_rate_regularization"
+
+
+def entry(beta, profile="cpu", steps=10, **more):
+    return records.new(
+        NAME, "figure3", profile, dict(model="m", beta=beta), 0, dict(gap=1.0),
+        scale=dict(steps=[steps, 100]), steps=steps, seconds=30.0, data=dict(
+            name="tetrominoes", sha256="ab", complete=False, note="a tenth of it"),
+        convergence=dict(converged=True), **more)
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """An empty clone: what is recorded here stays here."""
+    import vaenb
+
+    monkeypatch.setattr(vaenb, "ROOT", tmp_path)
+    return tmp_path
+
+
+def chapter(profile, only=""):
+    return report.Chapter(NAME, "rate-regularization", profile, only)
+
+
+def test_only_what_has_no_record_is_missing(clone):
+    first, second = entry(0.1), entry(1.0)
+    assert chapter("cpu").missing("figure3", [first, second]) == [first, second]
+    records.write(first)
+    assert chapter("cpu").missing("figure3", [first, second]) == [second]
+    assert chapter("smoke").missing("figure3", [first, second]) == [first, second]
+    longer = entry(0.1, steps=20)
+    assert chapter("cpu").missing("figure3", [longer]) == [longer]
+
+
+def test_an_experiment_runs_where_it_is_wanted(clone):
+    ran = []
+
+    def run(name):
+        ran.append(name)
+        records.write(entry(0.1, profile="quick"))
+
+    assert len(chapter("quick").experiment("figure3", run)) == 1
+    assert chapter("quick", only="figure4").experiment("figure3", run)  # from the first run
+    assert chapter("quick").experiment("figure5", run, wanted=False) == []
+    assert chapter("recorded").experiment("figure3", run) == []  # the book has none
+    assert ran == ["figure3"]
+
+
+def test_the_budget_counts_runs_of_this_length(clone):
+    for k, steps in enumerate((10, 10, 20)):
+        records.write(entry(0.1 + k, steps=steps))
+    told = repr(chapter("cpu").budget({"figure3": ("tetrominoes", 120)}, 10))
+    assert "tetrominoes  120     2         30            1\n" in told
+    assert "120     3" in repr(chapter("cpu").budget({"figure3": ("tetrominoes", 120)}, 0))
+    nothing = repr(chapter("quick").budget({"figure3": ("tetrominoes", 6)}, 10))
+    assert "Profile quick, 10 steps" in nothing and "0" in nothing
+
+
+def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    fig = plt.figure()
+    chapter("cpu").finish(fig, [entry(0.1), entry(1.0)])
+    assert fig.get_supxlabel() == "ours, cpu: 10 of 100 steps, 1 seed; a tenth of it"
+    plt.close(fig)
+
+
+def test_a_grid_is_every_pair():
+    rows = train.grid(("z2", "z1"), dict(z1=[0.1, 1, 10.0], z2=[1.0, 2.0]))
+    assert len(rows) == 6 and rows[1] == dict(beta_z2=1.0, beta_z1=1.0)
+    assert {tuple(r.values()) for r in rows} == {(a, b) for a in (1, 2) for b in (0.1, 1, 10)}
+
+
+@pytest.mark.parametrize(("betas", "words"), [
+    (dict(z2=[1.0]), "layer z1 has no beta: give at least one value"),
+    (dict(z2=[1.0], z1=[]), "layer z1 has no beta"),
+    (dict(z2=[1.0], z1=[1.0], z3=[1.0]), "there is no layer 'z3': the model has z2, z1"),
+    (dict(z2=[1.0, 0], z1=[1.0]), "a beta of layer z2 is 0 and must be a finite number above 0"),
+    (dict(z2=[-1.0], z1=[1.0]), "is -1.0 and must be"),
+    (dict(z2=[float("nan")], z1=[1.0]), "is nan and must be"),
+    (dict(z2=["1"], z1=[1.0]), "is '1' and must be"),
+    (dict(z2=[1.0, 2.0, 1.0], z1=[1.0]), r"layer z2 has a beta twice in \[1.0, 2.0, 1.0\]"),
+])
+def test_a_grid_that_cannot_be(betas, words):
+    with pytest.raises(VaenbError, match=words):
+        train.grid(("z2", "z1"), betas)

@@ -6,15 +6,19 @@ from vaenb.measure.fidelity import (
     feature_extractor,
     features,
     frechet,
+    logits,
     mse,
     psnr,
     reconstructions,
     samples,
 )
 from vaenb.measure.information import Information, active_units, information, log_aggregate
+from vaenb.measure.labels import accuracy_bound, label_information, probes
 from vaenb.measure.nearest import bernoulli_floor, memorised, nearest
+from vaenb.measure.scores import inception, upper_hull
 
-__all__ = ["Information", "Spent", "active_units", "bernoulli_floor", "convergence"]
-__all__ += ["feature_extractor", "features", "frechet", "information", "iw_nll"]
-__all__ += ["layer_posteriors", "log_aggregate", "memorised", "mse", "nats", "nearest"]
-__all__ += ["posteriors", "psnr", "reconstructions", "samples"]
+__all__ = ["Information", "Spent", "accuracy_bound", "active_units", "bernoulli_floor"]
+__all__ += ["convergence", "feature_extractor", "features", "frechet", "inception"]
+__all__ += ["information", "iw_nll", "label_information", "layer_posteriors", "log_aggregate"]
+__all__ += ["logits", "memorised", "mse", "nats", "nearest", "posteriors", "probes", "psnr"]
+__all__ += ["reconstructions", "samples", "upper_hull"]

@@ -1,5 +1,6 @@
 """Networks, posteriors, likelihoods: plain modules that turn a batch into distortion and rates."""
 
+from vaenb.models.classifiers import augment, densenet121, digit_net, resnet18
 from vaenb.models.conv import VAE, Classifier, Nats, small_vae
 from vaenb.models.discrete import (
     BitwiseCategorical,
@@ -46,12 +47,16 @@ __all__ = [
     "SharedGaussian",
     "StudentT",
     "UnitGaussian",
+    "augment",
     "cnn_vae",
+    "densenet121",
+    "digit_net",
     "discretised_gaussian",
     "ghvae",
     "grey_levels",
     "lvae",
     "mlp_vae",
+    "resnet18",
     "small_vae",
     "soft_clip",
     "standard_normal_log_prob",

@@ -1,0 +1,133 @@
+"""Classifiers whose opinion of samples makes inception scores (Xiao & Bamler 2023, section 5.5).
+
+All map images [B, C, H, W] in [0, 1] to logits [B, classes]. Narrow versions are the same code.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vaenb.errors import VaenbError
+
+
+def _conv3(inputs, outputs, stride=1):
+    return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+
+
+class _Basic(nn.Module):
+    """Two 3x3 convolutions beside a short cut (He et al. 2016)."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv3(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(),
+            _conv3(outputs, outputs), nn.BatchNorm2d(outputs))  # fmt: skip
+        self.short = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.short = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                                       nn.BatchNorm2d(outputs))  # fmt: skip
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.short(x))
+
+
+def resnet18(channels: int = 3, classes: int = 10, width: int = 64) -> nn.Module:
+    """ResNet-18 for small images: a 3x3 convolution, four stages of two blocks, mean, linear.
+
+    11173962 parameters for 3 channels, 10 classes and width 64. Raises VaenbError for sizes
+    below 1.
+    """
+    _positive(channels=channels, classes=classes, width=width)
+    blocks, inputs = [], width
+    for stage in range(4):
+        for stride in (1 if stage == 0 else 2, 1):
+            blocks.append(_Basic(inputs, width * 2**stage, stride))
+            inputs = width * 2**stage
+    return nn.Sequential(_conv3(channels, width), nn.BatchNorm2d(width), nn.ReLU(), *blocks,
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
+class _Dense(nn.Module):
+    """A bottleneck and a 3x3 convolution whose output joins its input (Huang et al. 2017)."""
+
+    def __init__(self, inputs, growth):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, 4 * growth, 1, bias=False),
+            nn.BatchNorm2d(4 * growth), nn.ReLU(), _conv3(4 * growth, growth))  # fmt: skip
+
+    def forward(self, x):
+        return torch.cat([self.body(x), x], 1)
+
+
+def densenet121(channels: int = 3, classes: int = 10, growth: int = 32) -> nn.Module:
+    """DenseNet-121 for small images: a 3x3 convolution, blocks of 6, 12, 24 and 16 layers, halved
+    in width and side between them, mean, linear.
+
+    6956298 parameters for 3 channels, 10 classes and growth 32. Raises VaenbError for sizes
+    below 1.
+    """
+    _positive(channels=channels, classes=classes, growth=growth)
+    width, layers = 2 * growth, []
+    for block, count in enumerate((6, 12, 24, 16)):
+        if block:
+            layers += [nn.BatchNorm2d(width), nn.ReLU(),
+                       nn.Conv2d(width, width // 2, 1, bias=False), nn.AvgPool2d(2)]
+            width //= 2
+        for _ in range(count):
+            layers.append(_Dense(width, growth))
+            width += growth
+    return nn.Sequential(_conv3(channels, 2 * growth), *layers, nn.BatchNorm2d(width), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+class _DigitNet(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.maps = nn.Sequential(nn.Conv2d(channels, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3),
+                                  nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.hidden = nn.Sequential(nn.Linear(64 * 12 * 12, 128), nn.ReLU())
+        self.head = nn.Linear(128, classes)
+
+    def forward(self, x, rng=None):
+        h = self.hidden(_dropped(self.maps(x), 0.25, rng))
+        return self.head(_dropped(h, 0.5, rng))
+
+
+def digit_net(channels: int = 1, classes: int = 10) -> nn.Module:
+    """The small net for 28x28 digits: two 3x3 convolutions, pooling, two linear layers.
+
+    1199882 parameters for 1 channel and 10 classes. Called with an ``rng``
+    (`vaenb.train.Rng`) it drops a quarter of the pooled maps and half of the hidden layer, as
+    in training; without one nothing is dropped.
+    """
+    _positive(channels=channels, classes=classes)
+    return _DigitNet(channels, classes)
+
+
+def _dropped(x, share, rng):
+    if rng is None:
+        return x
+    return x * (rng.uniform(*x.shape, dtype=x.dtype) > share) / (1 - share)
+
+
+def augment(x: torch.Tensor, rng, pad: int = 4, flip: bool = True) -> torch.Tensor:
+    """Images [B, C, H, W], each cut at random out of itself with a black margin of ``pad``, and
+    by the toss of a coin mirrored left to right; fit for `torch.func`."""
+    count, _, height, width = x.shape
+    draws = rng.uniform(count, 3, dtype=x.dtype)
+    top, left = ((draws[:, k, None] * (2 * pad + 1)).long() for k in (0, 1))
+    rows = top + torch.arange(height, device=x.device)
+    columns = torch.arange(width, device=x.device).expand(count, -1)
+    if flip:
+        columns = torch.where(draws[:, 2:] < 0.5, columns, width - 1 - columns)
+    columns = left + columns
+    padded = F.pad(x, (pad, pad, pad, pad))
+    padded = padded.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, padded.shape[3]))
+    return padded.gather(3, columns[:, None, None, :].expand(-1, x.shape[1], height, -1))
+
+
+def _positive(**sizes):
+    for name, size in sizes.items():
+        if size < 1:
+            raise VaenbError(f"{name} is {size} and must be at least 1")

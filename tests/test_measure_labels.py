@@ -116,7 +116,7 @@ def test_the_bound_inverts_f(counts):
     m = len(counts)
     a = np.linspace(1 / m, 1, 101)[:-1]
     f = [entropy(counts) - entropy([p, *[(1 - p) / (m - 1)] * (m - 1)]) for p in a]
-    f = np.array(f) + entropy(counts) * 0 + 0.0
+    f = np.array(f)
     inside = f > 0
     found = accuracy_bound(f[inside].reshape(1, -1), counts)
     assert found.shape == (1, inside.sum()) and np.abs(found[0] - a[inside]).max() < 1e-9
@@ -185,7 +185,7 @@ def test_the_probes_are_scikit_learns():
     order = np.random.RandomState(42).permutation(503)
     train, test = order[:403], order[403:]
     models = [LogisticRegression(solver="saga", random_state=k) for k in range(5)]
-    models += [SVC(kernel="linear", tol=1e-7), SVC(), KNeighborsClassifier(5)]
+    models += [SVC(kernel="linear"), SVC(), KNeighborsClassifier(5)]
     x64 = x.astype(np.float64)
     expected = [m.fit(x64[train], y[train]).score(x64[test], y[test]) for m in models]
     expected = [np.mean(expected[:5]), *expected[5:]]
@@ -205,7 +205,7 @@ def test_both_svms_predict_what_svc_predicts(distance, scale):
     found = module._vote(module._rbf(map, groups, new, gamma))
     assert np.mean(found == SVC(gamma=gamma).fit(x, y).predict(new)) > 0.9995
     found = module._vote(module._linear(map, groups, new, gamma))
-    svc = SVC(kernel="linear", tol=1e-5).fit(x, y)
+    svc = SVC(kernel="linear", tol=1e-4).fit(x, y)
     assert np.mean(found == svc.predict(new)) > 0.9985
 
 
@@ -230,8 +230,8 @@ def test_a_plane_is_the_minimum():
 
 
 def test_codes_that_have_collapsed_name_the_largest_class():
-    y = np.arange(200) % 5 // 2  # 80, 80 and 40
-    y[:9] = 0
+    y = np.arange(200) % 5 // 2
+    y[:50] = 0
     truth = y[np.random.RandomState(42).permutation(200)][160:]
     found = probes(np.zeros((200, 3)), y)
     assert found["linear SVM"] == found["RBF SVM"] == found["logistic"] == np.mean(truth == 0)
@@ -253,9 +253,10 @@ def test_features_that_cannot_be_probed():
         probes(x * np.inf, y)
     with pytest.raises(VaenbError, match="30 images and 1 classes to train on are too few"):
         probes(x, 0 * y)
-    with pytest.raises(VaenbError, match="6 images and . classes to train on are too few"):
-        probes(x[:6], y[:6])
+    with pytest.raises(VaenbError, match="5 images and . classes to train on are too few"):
+        probes(x[:5], y[:5])
     with pytest.raises(VaenbError, match="jobs=0 is too few"):
         probes(x, y, jobs=0)
+    assert set(probes(x[:6], [0, 1] * 3)) == set(PROBES)  # the least that can be probed
     with pytest.raises(VaenbError, match="a linear SVM did not converge: divide the features"):
         module._plane(np.full((9, 2), 1e200), np.full((9, 2), -1e200))

@@ -1,4 +1,11 @@
 (() => {
+const SHADES = [0, .25, .5, .75, 1];  // where the colours stand, dark to light
+const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const shade = u => {
+  const k = Math.min(3, Math.floor(4 * u)), mix = (a, i) => a + (4 * u - k) * (STOPS[k + 1][i] - a);
+  return `rgb(${STOPS[k].map((a, i) => Math.round(mix(a, i)))})`;
+};
+
 class Chart extends HTMLElement {  // what both elements share
   connectedCallback() {
     const build = () => this.shadowRoot || this.build();
@@ -57,6 +64,20 @@ g,label input{color:color-mix(in srgb,var(--c) 70%,currentColor)}
 .line,.ring{fill:none;stroke:currentColor;stroke-width:2;vector-effect:non-scaling-stroke}
 .line.thin{stroke-width:1.2;stroke-dasharray:4 3}
 .faint{opacity:.35}
+.pad{cursor:pointer}
+.pad svg{touch-action:none}
+.cell{stroke:currentColor;stroke-opacity:.45}
+.hole{stroke-dasharray:2 4}
+.chosen{fill:none;stroke:currentColor;stroke-width:3}
+.trail{stroke:#d55e00;stroke-width:1.5}
+.best path{fill:#fff;stroke:#000;stroke-width:1.2;vector-effect:non-scaling-stroke}
+.now path{fill:#ff9d5c}
+.bar{display:flex;align-items:center;gap:.5em;margin-top:.4em}
+.bar span{white-space:nowrap}
+.bar .say{white-space:normal}
+.bar i{width:120px;height:10px;border-radius:3px}
+.say{margin-left:1em}
+.live{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .plot{position:relative}
 .grip{position:absolute;width:48px;height:48px;margin:-24px;cursor:grab;touch-action:none}
 label{cursor:pointer;padding:.2em 0}
@@ -314,6 +335,175 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
   }
 }
 
-for (const [name, made] of [['vae-explorer', Frames], ['vae-curves', Curves]])
+class Grid extends Chart {  // grid_explorer: a grid of models, and the plane of their rates
+  build() {
+    super.build();
+    const {data, at} = this, key = at('.key'), both = at('.both'), [left] = both.children;
+    both.before(key);
+    this.input.remove();
+    const panel = this.add(both, 'div', {class: 'left'});
+    both.prepend(panel);
+    this.add(panel, 'div', {class: 'y'}).append(data.rows[0]);
+    this.input = this.add(panel, 'div', {class: 'pad', tabindex: 0, role: 'application'});
+    this.input.setAttribute('aria-roledescription', 'grid of models, arrow keys move');
+    this.table = this.add(this.input, 'svg', {class: 'chart', 'aria-hidden': true});
+    this.add(panel, 'div', {class: 'x'}, data.columns[0]);
+    this.add(left, 'span', {});
+    this.add(at('.y:not(.pad)'), 'span', {});
+    left.querySelector('.y').replaceChildren(data.y);
+    this.live = this.add(both, 'div', {class: 'live', 'aria-live': 'polite'});
+    this.images = this.add(at('.right'), 'div', {class: 'images'});
+    at('img').replaceWith(this.images);
+    this.where = {};
+    data.cells.forEach((c, k) => this.where[[c.r, c.c]] = k);
+    this.metric = 0;
+    this.pin = [0, 0];
+    const first = data.cells.find(c => c.mark) || data.cells[data.metrics[0].best];
+    this.pin = [first.r, first.c];
+    key.setAttribute('role', 'radiogroup');
+    key.setAttribute('aria-label', 'colour');
+    data.metrics.forEach(({name}, i) => {
+      const label = this.add(key, 'label');
+      const radio = this.add(label, 'input', {type: 'radio', name: 'metric'});
+      radio.checked = !i;
+      radio.onchange = () => { this.metric = i; this.show(); };
+      this.mark(this.add(this.add(label, 'svg'), 'g', {class: 'best'}), i, 13, 7, 5);
+      label.append(name);
+    });
+    const bar = this.add(key, 'div', {class: 'bar'});
+    this.ends = [this.add(bar, 'span'), this.add(bar, 'i'), this.add(bar, 'span')];
+    this.ends[1].style.background = `linear-gradient(90deg,${SHADES.map(shade)})`;
+    const back = this.add(bar, 'span', {class: 'say'}, 'signs: the best of each');
+    back.append('; line: equal weights');
+    for (const [svg, find] of [[this.table, e => this.cell(e)], [this.chart, e => this.near(e)]]) {
+      svg.onpointermove = e => { this.over = find(e); this.show(); };
+      svg.onpointerleave = () => { this.over = null; this.show(); };
+      svg.onpointerdown = e => {
+        this.pin = find(e) || this.pin;
+        this.input.focus({preventScroll: true});
+        e.preventDefault();
+        this.show();
+      };
+    }
+    this.input.onkeydown = e => {
+      const [r, c] = this.pin, high = data.rows[1].length - 1, wide = data.columns[1].length - 1;
+      const to = {ArrowUp: [r + 1, c], ArrowDown: [r - 1, c], ArrowLeft: [r, c - 1],
+        ArrowRight: [r, c + 1], Home: [r, 0], End: [r, wide], PageUp: [high, c],
+        PageDown: [0, c]}[e.key];
+      if (!to || e.altKey || e.ctrlKey || e.metaKey) return;
+      e.preventDefault();
+      this.over = null;
+      this.pin = [Math.max(0, Math.min(high, to[0])), Math.max(0, Math.min(wide, to[1]))];
+      this.show();
+      this.live.textContent = this.input.getAttribute('aria-label');
+    };
+  }
+
+  cell(e) {  // row and column under the pointer
+    const {left, top} = this.table.getBoundingClientRect(), {x, side} = this.frame;
+    const r = this.data.rows[1].length - 1 - Math.floor((e.clientY - top) / side);
+    const c = Math.floor((e.clientX - left - x) / side);
+    return r < 0 || c < 0 || c >= this.data.columns[1].length ||
+      r >= this.data.rows[1].length ? null : [r, c];
+  }
+
+  near(e) {  // row and column of the nearest point in the plane
+    const {left, top} = this.chart.getBoundingClientRect();
+    const far = ([x, y]) => Math.hypot(x - e.clientX + left, y - e.clientY + top);
+    const best = this.points.reduce((a, b) => far(b) < far(a) ? b : a);
+    return far(best) < 30 ? best[2] : null;
+  }
+
+  show() {
+    const {data, metric} = this, place = this.over || this.pin, k = this.where[place];
+    const none = `${data.rows[0]} = ${data.rows[1][place[0]]}, ` +
+      `${data.columns[0]} = ${data.columns[1][place[1]]}: no model`;
+    const cell = data.cells[k] || {label: none, said: none, told: [], images: []};
+    this.tell(cell);
+    this.input.setAttribute('aria-label', cell.said);
+    const {low, high} = data.metrics[metric];
+    this.ends[0].textContent = low;
+    this.ends[2].textContent = high;
+    this.images.replaceChildren();
+    for (const [caption, n] of cell.images) {
+      const figure = this.add(this.images, 'figure'), img = this.add(figure, 'img');
+      this.enlarge(img, data.images[n], `${caption}: ${cell.label}`, this.images.clientWidth);
+      this.add(figure, 'figcaption', {}, caption);
+    }
+    this.squares(place);
+    this.plane(place);
+  }
+
+  squares(place) {
+    const svg = this.table, {data, metric} = this, [, rows] = data.rows, [, columns] = data.columns;
+    const x = 10 + 7 * Math.max(...rows.map(t => t.length));
+    const side = Math.min(64, Math.floor((svg.clientWidth - x - 2) / columns.length));
+    this.frame = {x, side};
+    svg.textContent = '';
+    svg.style.height = rows.length * side + 24 + 'px';
+    const X = c => x + (c + .5) * side, Y = r => (rows.length - .5 - r) * side;
+    const every = (all, room) => Math.ceil(room / side);
+    const skip = every(columns, 8 + 7 * Math.max(...columns.map(t => t.length)));
+    columns.forEach((t, c) => c % skip ||
+      this.add(svg, 'text', {x: X(c), y: rows.length * side + 17, 'text-anchor': 'middle'}, t));
+    rows.forEach((t, r) => r % every(rows, 16) ||
+      this.add(svg, 'text', {x: x - 6, y: Y(r) + 4, 'text-anchor': 'end'}, t));
+    for (let r = 0; r < rows.length; r++) for (let c = 0; c < columns.length; c++) {
+      const cell = data.cells[this.where[[r, c]]], u = cell && cell.v[metric];
+      const fill = u == null ? 'none' : shade(u);
+      this.add(svg, 'rect', {x: X(c) - side / 2 + 1, y: Y(r) - side / 2 + 1, width: side - 2,
+        height: side - 2, rx: 2, fill, class: cell ? 'cell' : 'cell hole'});
+      if (cell && cell.failed) this.add(svg, 'path', {class: 'line',
+        d: `M${X(c) - 7},${Y(r) - 7}l14,14m0,-14l-14,14`});
+      if (u != null && side > 40) this.add(svg, 'text', {x: X(c), y: Y(r) + side / 2 - 5,
+        'text-anchor': 'middle', style: `fill:${u > .55 ? '#000' : '#fff'}`}, cell.short[metric]);
+      if (cell && cell.mark && side > 40) this.add(svg, 'text', {x: X(c), 'text-anchor': 'middle',
+        y: Y(r) - side / 2 + 14, style: `fill:${u > .55 ? '#000' : '#fff'}`}, cell.mark);
+    }
+    this.trail(svg, data.diagonal.map(k => [X(data.cells[k].c), Y(data.cells[k].r)]));
+    this.stars(svg, k => [X(data.cells[k].c), Y(data.cells[k].r) - 1], side > 40 ? 5 : 4);
+    this.add(svg, 'rect', {x: X(place[1]) - side / 2, y: Y(place[0]) - side / 2, width: side,
+      height: side, rx: 3, class: 'chosen'});
+  }
+
+  plane(place) {
+    const {data: {lines, cells, diagonal}, metric} = this;
+    const {svg, X, Y, rule} = this.axes(10 + 7 * Math.max(0, ...lines.map(l => l[4].length)));
+    let free = Infinity;
+    for (const [u, v, s, t, text] of lines) {
+      rule(u, v, s, t, 'sum');
+      if (t && Y(t) + 13 > free) continue;
+      if (t) free = Y(t);
+      this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (t ? 4 : -5)}, text);
+    }
+    this.trail(svg, diagonal.map(k => [X(cells[k].x), Y(cells[k].y)]));
+    this.points = cells.filter(c => !c.failed).map(c => [X(c.x), Y(c.y), [c.r, c.c], c]);
+    for (const [x, y, , c] of this.points) {
+      const u = c.v[metric];
+      this.add(svg, 'circle', {cx: x, cy: y, r: 6, class: 'cell', fill: u == null ? 'none' :
+        shade(u)});
+      if (c.mark) this.add(svg, 'text', {x: x + 9, y: y - 7}, c.mark);
+    }
+    this.stars(svg, k => [X(cells[k].x), Y(cells[k].y)], 5);
+    for (const [x, y, at] of this.points)
+      if (at + '' == place + '') this.add(svg, 'circle', {cx: x, cy: y, r: 11, class: 'chosen'});
+  }
+
+  trail(svg, at) {
+    if (at.length > 1) this.add(svg, 'path', {d: 'M' + at.join('L'), class: 'line trail'});
+  }
+
+  stars(svg, at, r) {  // the best cell of each metric; those of one cell side by side
+    const taken = {};
+    this.data.metrics.forEach(({best}, i) => {
+      const n = taken[best] = (taken[best] || 0) + 1, [x, y] = at(best);
+      const all = this.data.metrics.filter(m => m.best == best).length;
+      const g = this.add(svg, 'g', {class: i == this.metric ? 'best now' : 'best'});
+      this.mark(g, i, x + (n - (all + 1) / 2) * 2.4 * r, y, r);
+    });
+  }
+}
+
+for (const [name, made] of [['vae-explorer', Frames], ['vae-curves', Curves], ['vae-grid', Grid]])
   customElements.get(name) || customElements.define(name, made);
 })();

@@ -144,6 +144,104 @@ def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = ""
     return Explorer(data, _curve_table(curves, xlabel, ylabel, title), "vae-curves")
 
 
+def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
+                  columns: tuple[str, list[float]], x: str, y: str, metrics: dict[str, str],
+                  title: str = "", note: str = "") -> Explorer:
+    """A grid of models beside the plane of their rates: moving over a cell shows both its places.
+
+    ``rows`` and ``columns`` are (name, values from low to high), as ("β₂", [0.1, 1, 10]); ``x``
+    and ``y`` name the axes of the plane with their units. ``cells`` are dicts with
+
+    - ``row`` and ``column``, values of the grid (which may have holes),
+    - ``x`` and ``y`` (float), where the model stands in the plane,
+    - ``values`` ({name of a metric: float}; NaN or missing: it has none),
+    - ``images`` (list of (caption, PNG file as bytes or data URI), may be missing),
+    - ``told`` ({name: text}, may be missing), shown below the values,
+    - ``mark`` (str, may be missing): named in both panels, and where the reader begins,
+    - ``failed`` (str, may be missing): why there is nothing to show; the cell is crossed out.
+
+    ``metrics`` gives each metric "max" or "min", what is best: the reader chooses the one that
+    colours the cells, and the best cell of every one is marked. The diagonal (row = column) is
+    drawn through both panels, and lines of equal x + y through the plane.
+
+    Raises VaenbError for cells that are missing, unknown or twice there, unknown metrics, infinite
+    values, images that are no PNG, and more than `LIMIT` bytes in all.
+    """
+    if not cells or not metrics:
+        raise VaenbError("a grid explorer needs at least one cell and one metric")
+    for name, best in metrics.items():
+        if best not in ("max", "min"):
+            raise VaenbError(f"the best of {name!r} must be max or min, got {best!r}")
+    names, places, pictures = list(metrics), {}, {}
+    for cell in cells:
+        where = tuple(cell[k] for k in ("row", "column"))
+        for (name, values), value in zip((rows, columns), where, strict=True):
+            if value not in values:
+                raise VaenbError(f"the grid has no {name} = {value:g}: it has {values}")
+        if where in places:
+            raise VaenbError(f"two cells stand at {rows[0]} = {where[0]:g}, "
+                             f"{columns[0]} = {where[1]:g}")
+        if unknown := set(cell.get("values", {})) - set(names):
+            raise VaenbError(f"no metric is called {sorted(unknown)[0]!r}: there are {names}")
+        places[where] = cell
+    standing = [c for c in cells if not c.get("failed")]
+    if not standing:
+        raise VaenbError("all cells of the grid have failed: there is nothing to explore")
+    labels = {id(c): f"{rows[0]} = {c['row']:g}, {columns[0]} = {c['column']:g}" for c in cells}
+    (x_of, xticks, x_ends), (y_of, yticks, y_ends) = (
+        _axis((name, "linear"), [(labels[id(c)], c[k]) for c in standing])
+        for k, name in (("x", x), ("y", y)))
+    scales, value_of = [], {}
+    for name in names:
+        known = {id(c): v for c in standing
+                 if not math.isnan(v := c.get("values", {}).get(name, math.nan))}
+        if not known or not all(map(math.isfinite, known.values())):
+            raise VaenbError(f"the metric {name!r} needs finite values, got "
+                             f"{list(known.values())}")
+        low, high = min(known.values()), max(known.values())
+        value_of[name] = {k: round((v - low) / (high - low or 1), 3) for k, v in known.items()}
+        best = (max if metrics[name] == "max" else min)(known, key=known.get)
+        scales.append({"name": name, "low": _text(low), "high": _text(high), "best": next(
+            n for n, c in enumerate(cells) if id(c) == best)})
+
+    def shown(c: dict) -> dict:
+        label, failed = labels[id(c)], c.get("failed")
+        told = {} if failed else {x: _text(c["x"]), y: _text(c["y"])}
+        told |= {n: _text(v) for n in names
+                 if not math.isnan(v := c.get("values", {}).get(n, math.nan))}
+        told |= c.get("told", {})
+        head = ", ".join(filter(None, (label, c.get("mark"), failed)))
+        images = []
+        for caption, given in c.get("images", ()):
+            image = _image(f"the image {caption!r} of {label!r}", given)
+            images.append([caption, pictures.setdefault(image["src"], (len(pictures), image))[0]])
+        return {"r": rows[1].index(c["row"]), "c": columns[1].index(c["column"]), "label": head,
+                "x": None if failed else x_of(c["x"]), "y": None if failed else y_of(c["y"]),
+                "v": [value_of[n].get(id(c)) for n in names], "mark": c.get("mark") or "",
+                "failed": bool(failed), "told": list(told.items()), "images": images,
+                "short": ["" if value_of[n].get(id(c)) is None else _text(c["values"][n], 3)
+                          for n in names],
+                "said": f"{head}: " + ", ".join(f"{n} {t}" for n, t in told.items())}
+
+    diagonal = [n for n, c in sorted(enumerate(cells), key=lambda pair: pair[1]["row"])
+                if c["row"] == c["column"] and not c.get("failed")]
+    data = {"title": title, "note": note, "x": x, "y": y, "xticks": xticks, "yticks": yticks,
+            "rows": [rows[0], [_text(v, 3) for v in rows[1]]],
+            "columns": [columns[0], [_text(v, 3) for v in columns[1]]], "metrics": scales,
+            "cells": [shown(c) for c in cells], "diagonal": diagonal,
+            "lines": _diagonals(x_of, y_of, x_ends, y_ends)}
+    data["images"] = [image for _, image in pictures.values()]
+    told = list(dict.fromkeys(n for c in cells for n in c.get("told", {})))
+    body = [[labels[id(c)] + (f" ({c['mark']})" if c.get("mark") else ""),
+             *((_text(c[k], 6) for k in "xy") if not c.get("failed") else (c["failed"], "–")),
+             *("–" if math.isnan(v := c.get("values", {}).get(n, math.nan)) else _text(v, 6)
+               for n in names), *(c.get("told", {}).get(n, "–") for n in told)] for c in cells]
+    table = Table(["cell", x, y, *names, *told],
+                  [[(text, "", "") for text in row] for row in body],
+                  ": ".join(filter(None, (title, note))))
+    return Explorer(data, table, "vae-grid")
+
+
 def _known(pair: tuple[float, float] | None) -> bool:
     return pair is not None and not any(map(math.isnan, pair))
 

@@ -1,5 +1,4 @@
-"""Label information against quadrature, the bound against channels that reach it, the probes
-against scikit-learn's own."""
+"""Label information against quadrature, and the bound against channels that reach it."""
 
 import math
 
@@ -9,7 +8,7 @@ import torch
 
 from vaenb import VaenbError
 from vaenb.measure import labels as module
-from vaenb.measure.labels import PROBES, accuracy_bound, label_information, probes
+from vaenb.measure.labels import accuracy_bound, label_information
 from vaenb.train import Rng
 
 SVHN = 1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595  # digits of the test set
@@ -149,114 +148,3 @@ def test_counts_that_are_none():
     for counts in ([3], [[1, 2]], [1, -1], [0, 0], [1, math.nan]):
         with pytest.raises(VaenbError, match="label counts must be two or more, none negative"):
             accuracy_bound(0.5, counts)
-
-
-# --- probes -------------------------------------------------------------------------------------
-
-
-def clouds(count, size, features, distance, seed=0):
-    g = np.random.default_rng(seed)
-    labels = g.choice(count, size, p=np.arange(1, count + 1) / (count * (count + 1) / 2))
-    widths = np.exp(0.7 * g.normal(size=(count, features)))
-    x = distance * g.normal(size=(count, features))[labels]
-    return (x + widths[labels] * g.normal(size=(size, features))).astype(np.float32), labels
-
-
-def test_separable_classes_and_threads():
-    x, y = clouds(4, 300, 6, 60.0)
-    assert probes(torch.from_numpy(x), torch.from_numpy(y), jobs=1) == dict.fromkeys(PROBES, 1.0)
-    x, y = clouds(3, 300, 6, 0.5)
-    assert len(set(probes(x, y, jobs=1).values())) > 1
-    assert probes(x, y, jobs=1) == probes(x, y, jobs=3) != probes(x, y, seed=1)
-
-
-def test_labels_by_chance():
-    x, _ = clouds(4, 800, 3, 1.0)
-    found = probes(x, np.random.default_rng(1).integers(0, 4, 800))
-    assert all(abs(a - 0.25) < 4 * (0.1875 / 160) ** 0.5 for a in found.values())
-
-
-def test_the_probes_are_scikit_learns():
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import SVC
-
-    x, y = clouds(5, 503, 6, 0.7)
-    order = np.random.RandomState(42).permutation(503)
-    train, test = order[:403], order[403:]
-    models = [LogisticRegression(solver="saga", random_state=k) for k in range(5)]
-    models += [SVC(kernel="linear"), SVC(), KNeighborsClassifier(5)]
-    x64 = x.astype(np.float64)
-    expected = [m.fit(x64[train], y[train]).score(x64[test], y[test]) for m in models]
-    expected = [np.mean(expected[:5]), *expected[5:]]
-    assert list(probes(x, y).values()) == pytest.approx(expected, abs=1e-12)
-    assert list(probes(x, y)) == list(PROBES) and len(set(expected)) > 2
-
-
-@pytest.mark.parametrize("distance, scale", [(0.3, 1), (0.6, 0.01), (2.0, 4)])
-def test_both_svms_predict_what_svc_predicts(distance, scale):
-    """Thousands of points, classes that overlap and are far apart, ties between votes."""
-    from sklearn.svm import SVC
-
-    x, y = clouds(6, 300, 4, distance)
-    x = scale * x.astype(np.float64)
-    new = scale * 2 * np.random.default_rng(5).normal(size=(3000, 4))
-    groups, gamma = [x[y == k] for k in range(6)], 0.3 / scale**2
-    found = module._vote(module._rbf(map, groups, new, gamma))
-    assert np.mean(found == SVC(gamma=gamma).fit(x, y).predict(new)) > 0.9995
-    found = module._vote(module._linear(map, groups, new, gamma))
-    svc = SVC(kernel="linear", tol=1e-4).fit(x, y)
-    assert np.mean(found == svc.predict(new)) > 0.9985
-
-
-def test_a_plane_is_the_minimum():
-    g = np.random.default_rng(0)
-    first, second = g.normal(size=(40, 3)), g.normal(size=(60, 3)) + 0.7
-    x, sign = np.concatenate([first, second]), np.repeat([-1, 1], [40, 60])
-
-    def objective(v):
-        return v[:3] @ v[:3] / 2 + np.maximum(0, 1 - sign * (x @ v[:3] + v[3])).sum()
-
-    v = module._plane(first, second)
-    around = [objective(v + 10.0 ** -g.integers(1, 6) * g.normal(size=4)) for _ in range(2000)]
-    assert objective(v) < min(around) + 1e-9
-    # two points: halfway between them, with margin 1 where the multipliers allow it
-    assert module._plane(np.array([[0.0]]), np.array([[4.0]])) == pytest.approx(
-        [0.5, -1], abs=1e-6
-    )
-    assert module._plane(np.array([[0.0]]), np.array([[1.0]])) == pytest.approx(
-        [1, -0.5], abs=1e-6
-    )
-
-
-def test_codes_that_have_collapsed_name_the_largest_class():
-    y = np.arange(200) % 5 // 2
-    y[:50] = 0
-    truth = y[np.random.RandomState(42).permutation(200)][160:]
-    found = probes(np.zeros((200, 3)), y)
-    assert found["linear SVM"] == found["RBF SVM"] == found["logistic"] == np.mean(truth == 0)
-
-
-def test_a_class_that_only_the_scored_part_has():
-    x, y = clouds(2, 100, 3, 50.0)
-    y[np.random.RandomState(42).permutation(100)[-1]] = 2
-    assert probes(x, y) == pytest.approx(dict.fromkeys(PROBES, 0.95))
-
-
-def test_features_that_cannot_be_probed():
-    x, y = clouds(2, 30, 2, 1.0)
-    with pytest.raises(VaenbError, match="this data set has no labels: take one that has"):
-        probes(x, None)
-    with pytest.raises(VaenbError, match=r"labels \(29,\) do not fit rows \(30, 2\)"):
-        probes(x, y[:29])
-    with pytest.raises(VaenbError, match="features are not finite: the model has diverged"):
-        probes(x * np.inf, y)
-    with pytest.raises(VaenbError, match="30 images and 1 classes to train on are too few"):
-        probes(x, 0 * y)
-    with pytest.raises(VaenbError, match="5 images and . classes to train on are too few"):
-        probes(x[:5], y[:5])
-    with pytest.raises(VaenbError, match="jobs=0 is too few"):
-        probes(x, y, jobs=0)
-    assert set(probes(x[:6], [0, 1] * 3)) == set(PROBES)  # the least that can be probed
-    with pytest.raises(VaenbError, match="a linear SVM did not converge: divide the features"):
-        module._plane(np.full((9, 2), 1e200), np.full((9, 2), -1e200))

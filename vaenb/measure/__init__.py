@@ -13,8 +13,9 @@ from vaenb.measure.fidelity import (
     samples,
 )
 from vaenb.measure.information import Information, active_units, information, log_aggregate
-from vaenb.measure.labels import accuracy_bound, label_information, probes
+from vaenb.measure.labels import accuracy_bound, label_information
 from vaenb.measure.nearest import bernoulli_floor, memorised, nearest
+from vaenb.measure.probes import probes
 from vaenb.measure.scores import inception, upper_hull
 
 __all__ = ["Information", "Spent", "accuracy_bound", "active_units", "bernoulli_floor"]

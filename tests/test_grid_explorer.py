@@ -101,6 +101,9 @@ def test_errors_of_the_figure():
             grid_explorer(given, **AXES, metrics=metrics)
     with pytest.raises(VaenbError, match="the best of 'PSNR' must be max or min, got 'most'"):
         grid_explorer(cells(), **AXES, metrics={"PSNR": "most", "loss": "min"})
+    six = dict.fromkeys("abcdef", "max")
+    with pytest.raises(VaenbError, match="has signs for 5 metrics, got 6: show fewer"):
+        grid_explorer(cells(), **AXES, metrics=six)
     with pytest.raises(VaenbError, match="all cells of the grid have failed"):
         grid_explorer([dict(row=1.0, column=1.0, failed="no")], **AXES, metrics=METRICS)
     with pytest.raises(VaenbError, match=r"the metric 'loss' needs finite values, got \[\]"):
@@ -114,7 +117,8 @@ NOW = """(() => { const e = document.querySelector('vae-grid'), r = e.shadowRoot
     live: r.querySelector('.live').textContent, images: all('img').map(i => i.src),
     chosen: all('.chosen').length, holes: all('.hole').length, cells: all('rect.cell').length,
     dots: all('circle.cell').length, ends: all('.bar span').slice(0, 2).map(s => s.textContent),
-    now: all('.now').length, best: all('.chart .best').length, dd: all('dd').length,
+    now: all('.chart .now').length, held: all('.held').length,
+    best: all('.chart .best').length, dd: all('dd').length,
     focus: r.activeElement && r.activeElement.className,
     fill: all('rect.cell').map(c => c.getAttribute('fill')).join()}; })()"""
 
@@ -145,7 +149,7 @@ def test_in_a_browser(tmp_path, chromium):  # noqa: F811
             assert browser.js("document.documentElement.scrollWidth") == width
         start = browser.js(NOW)
         assert start["label"] == "β₂ = 1, β₁ = 1, VAE" and start["chosen"] == 2
-        assert (start["cells"], start["holes"], start["crossed"]) == (9, 1, 2)  # cross and trail
+        assert (start["cells"], start["holes"], start["crossed"]) == (9, 1, 3)  # cross and trail
         assert (start["dots"], start["best"], start["now"]) == (7, 4, 2)
         assert start["ends"] == ["20", "60"] and len(start["images"]) == 1
         browser.js("document.querySelector('vae-grid').shadowRoot.querySelector('.pad').focus()")
@@ -166,7 +170,11 @@ def test_in_a_browser(tmp_path, chromium):  # noqa: F811
                   [c.left + p[0] + 4, c.top + p[1] - 4], [5, 5]]; })()""")
         over = mouse("Moved", place[0])
         assert over["label"] == "β₂ = 1, β₁ = 1, VAE" and over["pin"] == [0, 0]
-        assert mouse("Moved", place[2])["label"] == "β₂ = 0.1, β₁ = 0.1"
+        assert (over["chosen"], over["held"]) == (2, 2)  # the pinned cell stays to be seen
+        away = mouse("Moved", place[2])
+        assert (away["label"], away["held"]) == ("β₂ = 0.1, β₁ = 0.1", 0)
+        mouse("Moved", place[0])
+        assert press("Enter", 13)["pin"] == [1, 1]  # what the pointer shows
         mouse("Moved", place[1])
         mouse("Pressed", place[1])
         there = mouse("Released", place[1])
@@ -176,4 +184,26 @@ def test_in_a_browser(tmp_path, chromium):  # noqa: F811
           r.querySelectorAll('[type=radio]')[1].click(); })()""") or browser.js(NOW)
         assert other["metric"] == 1 and other["fill"] != start["fill"]
         low, high = (data["metrics"][1][k] for k in ("low", "high"))
-        assert other["ends"] == [low, high] and quiet(browser, page)
+        assert other["ends"] == [low, high]
+
+        # a finger that taps pins a cell, one that scrolls the page from another leaves it
+        browser.size(320, 500)
+        browser.js("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        x, y, side = browser.js("""(() => { const e = document.querySelector('vae-grid');
+          const b = e.table.getBoundingClientRect(), f = e.frame;
+          return [b.left + f.x + 1.5 * f.side, b.top + 1.5 * f.side, f.side]; })()""")
+        browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
+
+        def finger(x, ys, done):
+            for kind, y in zip(["Start"] + ["Move"] * 3, ys, strict=False):
+                browser.call("Input.dispatchTouchEvent", type="touch" + kind,
+                             touchPoints=[{"x": x, "y": y}])
+            browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+            browser.js(f"""new Promise(done => {{ const end = Date.now() + 5000, look = () =>
+              {done} || Date.now() > end ? done(0) : setTimeout(look, 20); look(); }})""")
+            return browser.js(NOW)["pin"]
+
+        assert finger(x, [y], "document.querySelector('vae-grid').pin + '' == '1,1'") == [1, 1]
+        assert finger(x - side, [y, y - 40, y - 80, y - 120], "scrollY > 50") == [1, 1]
+        assert browser.js("scrollY") > 50
+        assert quiet(browser, page)

@@ -1,12 +1,11 @@
 (() => {
-const SHADES = [0, .25, .5, .75, 1];  // where the colours stand, dark to light
 const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const shade = u => {
-  const k = Math.min(3, Math.floor(4 * u)), mix = (a, i) => a + (4 * u - k) * (STOPS[k + 1][i] - a);
-  return `rgb(${STOPS[k].map((a, i) => Math.round(mix(a, i)))})`;
+const shade = u => {  // 0 dark, 1 light
+  const k = Math.min(3, Math.floor(4 * u)), t = 4 * u - k;
+  return `rgb(${STOPS[k].map((a, i) => Math.round(a + t * (STOPS[k + 1][i] - a)))})`;
 };
 
-class Chart extends HTMLElement {  // what both elements share
+class Chart extends HTMLElement {  // what the elements share
   connectedCallback() {
     const build = () => this.shadowRoot || this.build();
     if (this.querySelector('script')) build();
@@ -65,18 +64,19 @@ g,label input{color:color-mix(in srgb,var(--c) 70%,currentColor)}
 .line.thin{stroke-width:1.2;stroke-dasharray:4 3}
 .faint{opacity:.35}
 .pad{cursor:pointer}
-.pad svg{touch-action:none}
 .cell{stroke:currentColor;stroke-opacity:.45}
 .hole{stroke-dasharray:2 4}
-.chosen{fill:none;stroke:currentColor;stroke-width:3}
-.trail{stroke:#d55e00;stroke-width:1.5}
-.best path{fill:#fff;stroke:#000;stroke-width:1.2;vector-effect:non-scaling-stroke}
+.chosen,.held{fill:none;stroke:currentColor;stroke-width:3}
+.held{stroke-width:1.5;stroke-dasharray:3 2}
+.line.case{stroke:#fff;stroke-width:3.5}
+.line.trail{stroke:#b34700;stroke-width:1.5}
+.sign path{fill:#fff;stroke:#000;stroke-width:1.2;vector-effect:non-scaling-stroke}
 .now path{fill:#ff9d5c}
-.bar{display:flex;align-items:center;gap:.5em;margin-top:.4em}
-.bar span{white-space:nowrap}
-.bar .say{white-space:normal}
+.key .bar{display:flex;flex-wrap:wrap;align-items:center;gap:.2em .5em;margin:.2em 0 0}
 .bar i{width:120px;height:10px;border-radius:3px}
-.say{margin-left:1em}
+.bar i~span{margin-right:.8em}
+.key .tight svg{width:14px}
+.chart text{user-select:none}
 .live{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .plot{position:relative}
 .grip{position:absolute;width:48px;height:48px;margin:-24px;cursor:grab;touch-action:none}
@@ -124,9 +124,29 @@ dd{margin:0}
     Object.assign(img, {style, alt}, image);
   }
 
-  axes(right = 14) {
-    const svg = this.chart, {xticks, yticks} = this.data;
-    const wide = svg.clientWidth, high = Math.max(210, Math.min(330, wide * .6));
+  sign(to, text) {  // a place in the legend
+    const span = this.add(to, 'span'), svg = this.add(span, 'svg');
+    span.append(text);
+    return svg;
+  }
+
+  figures(all, of, least = 96) {  // images and captions, side by side where there is room
+    const {clientWidth: wide} = this.at('.right'), {images} = this;
+    const cols = Math.max(1, Math.min(all.length, Math.floor((wide + 10) / (least + 10))));
+    while (images.childElementCount > all.length) images.lastChild.remove();
+    all.forEach(([caption, n], i) => {
+      const figure = images.children[i] || this.add(images, 'figure');
+      if (!figure.firstChild) figure.append(new Image(), document.createElement('figcaption'));
+      const [img, text] = figure.children, room = (wide + 10) / cols - 10;
+      figure.style.width = Math.floor(room) + 'px';
+      this.enlarge(img, this.data.images[n], `${caption}: ${of}`, room);
+      text.textContent = caption;
+    });
+  }
+
+  axes(right = 14, least = 0) {
+    const svg = this.chart, {xticks, yticks} = this.data, wide = svg.clientWidth;
+    const high = Math.max(210, least || Math.min(330, wide * .6));
     const left = 14 + 7 * Math.max(...yticks.map(t => t[1].length)), foot = high - 24;
     const X = u => left + u * (wide - left - right), Y = v => foot - v * (foot - 8);
     const rule = (u, v, s, t, kind = '') =>
@@ -147,6 +167,19 @@ dd{margin:0}
     rule(0, 0, 1, 0, 'rule');
     rule(0, 0, 0, 1, 'rule');
     return {svg, X, Y, rule};
+  }
+
+  plot(least) {  // axes, and the lines of equal sums with these where they leave the chart
+    const {lines} = this.data, margin = Math.max(0, ...lines.map(l => l[4].length));
+    const {svg, X, Y, rule} = this.axes(margin ? 10 + 7 * margin : 14, least);
+    let free = Infinity;
+    for (const [u, v, s, t, text] of lines) {
+      rule(u, v, s, t, 'sum');
+      if (t && Y(t) + 13 > free) continue;
+      if (t) free = Y(t);
+      this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (t ? 4 : -5)}, text);
+    }
+    return {svg, X, Y};
   }
 }
 
@@ -246,15 +279,10 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
   signs(to) {  // what solid, dashed and starred mean
     const points = this.data.curves.flatMap(c => c.points);
     const stars = new Set(points.filter(p => p.mark).map(p => p.label));
-    const sign = text => {
-      const span = this.add(to, 'span'), svg = this.add(span, 'svg');
-      span.append(text);
-      return svg;
-    };
     if (points.some(p => p.also))
       for (const [text, kind] of [['test data', ''], ['training data', 'thin']])
-        this.line(sign(text), 0, 'M0,7H26', kind);
-    if (stars.size) this.mark(sign([...stars].join(', ')), -1, 13, 7, 4);
+        this.line(this.sign(to, text), 0, 'M0,7H26', kind);
+    if (stars.size) this.mark(this.sign(to, [...stars].join(', ')), -1, 13, 7, 4);
   }
 
   choose(i) {  // another curve, at the same label where it has that
@@ -288,31 +316,12 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
   show(place = +this.input.value) {
     const {name, points} = this.data.curves[this.curve], k = +this.input.value, p = points[k];
     this.tell({...p, label: `${name}, ${p.label}`});
-    const {clientWidth: wide} = this.at('.right'), {images} = this;
-    const cols = Math.max(1, Math.min(p.images.length, Math.floor((wide + 10) / 106)));
-    while (images.childElementCount > p.images.length) images.lastChild.remove();
-    p.images.forEach(([caption, n], i) => {
-      const figure = images.children[i] || this.add(images, 'figure');
-      if (!figure.firstChild) figure.append(new Image(), document.createElement('figcaption'));
-      const [img, text] = figure.children, room = (wide + 10) / cols - 10;
-      figure.style.width = Math.floor(room) + 'px';
-      this.enlarge(img, this.data.images[n], `${caption}: ${name}, ${p.label}`, room);
-      text.textContent = caption;
-    });
+    this.figures(p.images, `${name}, ${p.label}`);
     this.draw(k, place);
   }
 
   draw(k, place) {
-    const {data: {curves, lines}, curve} = this;
-    const margin = Math.max(0, ...lines.map(l => l[4].length));
-    const {svg, X, Y, rule} = this.axes(margin ? 10 + 7 * margin : 14);
-    let free = Infinity;
-    for (const [u, v, s, t, text] of lines) {  // their sums where they leave the chart
-      rule(u, v, s, t, 'sum');
-      if (t && Y(t) + 13 > free) continue;
-      if (t) free = Y(t);
-      this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (t ? 4 : -5)}, text);
-    }
+    const {data: {curves}, curve} = this, {svg, X, Y} = this.plot();
     this.places = curves.map(c => c.points.map(p => [X(p.x), Y(p.y)]));
     for (const i of [...curves.keys()].sort((a, b) => (a == curve) - (b == curve))) {
       const g = this.colour(svg, i), at = this.places[i], {points} = curves[i];
@@ -338,73 +347,84 @@ class Curves extends Chart {  // curve_explorer: a handle to drag along one of s
 class Grid extends Chart {  // grid_explorer: a grid of models, and the plane of their rates
   build() {
     super.build();
-    const {data, at} = this, key = at('.key'), both = at('.both'), [left] = both.children;
-    both.before(key);
+    const {data, at} = this, {rows, columns, cells, metrics} = data, key = at('.key');
+    this.high = rows[1].length - 1;
+    this.wide = columns[1].length - 1;
+    this.where = Object.fromEntries(cells.map((c, k) => [[c.r, c.c], k]));
+    const first = cells.find(c => c.mark) || cells[metrics[0].best];
+    this.pin = [first.r, first.c];
+    this.metric = 0;
+    at('.both').before(key);
+    this.add(at('.y'), 'span', {}, data.lines.length ? 'sum' : '');
     this.input.remove();
-    const panel = this.add(both, 'div', {class: 'left'});
-    both.prepend(panel);
-    this.add(panel, 'div', {class: 'y'}).append(data.rows[0]);
-    this.input = this.add(panel, 'div', {class: 'pad', tabindex: 0, role: 'application'});
-    this.input.setAttribute('aria-roledescription', 'grid of models, arrow keys move');
+    const panel = this.add(at('.both'), 'div', {class: 'left'});
+    at('.both').prepend(panel);
+    this.add(panel, 'div', {}, rows[0]);
+    this.input = this.add(panel, 'div', {class: 'pad', tabindex: 0, role: 'application',
+      'aria-roledescription': 'grid of models, arrow keys move'});
     this.table = this.add(this.input, 'svg', {class: 'chart', 'aria-hidden': true});
-    this.add(panel, 'div', {class: 'x'}, data.columns[0]);
-    this.add(left, 'span', {});
-    this.add(at('.y:not(.pad)'), 'span', {});
-    left.querySelector('.y').replaceChildren(data.y);
-    this.live = this.add(both, 'div', {class: 'live', 'aria-live': 'polite'});
+    this.add(panel, 'div', {class: 'x'}, columns[0]);
+    this.live = this.add(panel, 'div', {class: 'live', 'aria-live': 'polite'});
     this.images = this.add(at('.right'), 'div', {class: 'images'});
     at('img').replaceWith(this.images);
-    this.where = {};
-    data.cells.forEach((c, k) => this.where[[c.r, c.c]] = k);
-    this.metric = 0;
-    this.pin = [0, 0];
-    const first = data.cells.find(c => c.mark) || data.cells[data.metrics[0].best];
-    this.pin = [first.r, first.c];
-    key.setAttribute('role', 'radiogroup');
-    key.setAttribute('aria-label', 'colour');
-    data.metrics.forEach(({name}, i) => {
-      const label = this.add(key, 'label');
-      const radio = this.add(label, 'input', {type: 'radio', name: 'metric'});
-      radio.checked = !i;
-      radio.onchange = () => { this.metric = i; this.show(); };
-      this.mark(this.add(this.add(label, 'svg'), 'g', {class: 'best'}), i, 13, 7, 5);
-      label.append(name);
-    });
-    const bar = this.add(key, 'div', {class: 'bar'});
-    this.ends = [this.add(bar, 'span'), this.add(bar, 'i'), this.add(bar, 'span')];
-    this.ends[1].style.background = `linear-gradient(90deg,${SHADES.map(shade)})`;
-    const back = this.add(bar, 'span', {class: 'say'}, 'signs: the best of each');
-    back.append('; line: equal weights');
+    this.legend(this.add(key, 'div', {class: 'key tight', role: 'radiogroup',
+      'aria-label': 'colour'}), this.add(key, 'div', {class: 'bar'}));
     for (const [svg, find] of [[this.table, e => this.cell(e)], [this.chart, e => this.near(e)]]) {
-      svg.onpointermove = e => { this.over = find(e); this.show(); };
-      svg.onpointerleave = () => { this.over = null; this.show(); };
-      svg.onpointerdown = e => {
-        this.pin = find(e) || this.pin;
-        this.input.focus({preventScroll: true});
-        e.preventDefault();
+      const look = place => {
+        if ('' + place == '' + this.over) return;
+        this.over = place;
         this.show();
       };
+      svg.onpointermove = e => look(find(e));
+      svg.onpointerleave = () => look(null);
+      svg.onclick = e => this.choose(find(e) || this.pin);
     }
     this.input.onkeydown = e => {
-      const [r, c] = this.pin, high = data.rows[1].length - 1, wide = data.columns[1].length - 1;
+      const {pin: [r, c], high, wide} = this;
       const to = {ArrowUp: [r + 1, c], ArrowDown: [r - 1, c], ArrowLeft: [r, c - 1],
         ArrowRight: [r, c + 1], Home: [r, 0], End: [r, wide], PageUp: [high, c],
-        PageDown: [0, c]}[e.key];
+        PageDown: [0, c], Enter: this.over || this.pin}[e.key];
       if (!to || e.altKey || e.ctrlKey || e.metaKey) return;
       e.preventDefault();
-      this.over = null;
-      this.pin = [Math.max(0, Math.min(high, to[0])), Math.max(0, Math.min(wide, to[1]))];
-      this.show();
+      this.choose([Math.max(0, Math.min(high, to[0])), Math.max(0, Math.min(wide, to[1]))]);
       this.live.textContent = this.input.getAttribute('aria-label');
     };
   }
 
+  legend(to, bar) {
+    const {rows, columns, metrics, cells} = this.data;
+    this.signs = metrics.map(({name}, i) => {
+      const label = this.add(to, 'label');
+      const radio = this.add(label, 'input', {type: 'radio', name: 'metric'});
+      radio.checked = !i;
+      radio.onchange = () => { this.metric = i; this.show(); };
+      const g = this.add(this.add(label, 'svg'), 'g');
+      this.mark(g, i, 7, 7, 4.5);
+      label.append(name);
+      return g;
+    });
+    this.ends = ['span', 'i', 'span'].map(tag => this.add(bar, tag));
+    this.ends[1].style.background = `linear-gradient(90deg,${STOPS.map(c => `rgb(${c})`)})`;
+    this.add(bar, 'span', {}, 'signs: best of each');
+    this.trail(this.sign(bar, `${rows[0]} = ${columns[0]}`), [[0, 7], [26, 7]]);
+    const own = new Set(cells.map(c => c.mark).filter(t => t));
+    if (own.size)
+      this.mark(this.add(this.sign(bar, [...own].join(', ')), 'g', {class: 'sign'}), -1, 13, 7, 4);
+    if (cells.some(c => c.failed)) this.cross(this.sign(bar, 'failed'), 13, 7, 5);
+  }
+
+  choose(place) {
+    this.pin = place;
+    this.over = null;
+    this.input.focus({preventScroll: true});
+    this.show();
+  }
+
   cell(e) {  // row and column under the pointer
-    const {left, top} = this.table.getBoundingClientRect(), {x, side} = this.frame;
-    const r = this.data.rows[1].length - 1 - Math.floor((e.clientY - top) / side);
+    const {left, top} = this.table.getBoundingClientRect(), {frame: {x, side}, high, wide} = this;
+    const r = high - Math.floor((e.clientY - top) / side);
     const c = Math.floor((e.clientX - left - x) / side);
-    return r < 0 || c < 0 || c >= this.data.columns[1].length ||
-      r >= this.data.rows[1].length ? null : [r, c];
+    return r < 0 || c < 0 || c > wide || r > high ? null : [r, c];
   }
 
   near(e) {  // row and column of the nearest point in the plane
@@ -415,92 +435,90 @@ class Grid extends Chart {  // grid_explorer: a grid of models, and the plane of
   }
 
   show() {
-    const {data, metric} = this, place = this.over || this.pin, k = this.where[place];
-    const none = `${data.rows[0]} = ${data.rows[1][place[0]]}, ` +
-      `${data.columns[0]} = ${data.columns[1][place[1]]}: no model`;
-    const cell = data.cells[k] || {label: none, said: none, told: [], images: []};
+    const {data: {rows, columns, cells, metrics}, metric} = this, [r, c] = this.over || this.pin;
+    const none = `${rows[0]} = ${rows[1][r]}, ${columns[0]} = ${columns[1][c]}: no model`;
+    const cell = cells[this.where[[r, c]]] || {label: none, said: none, told: [], images: []};
     this.tell(cell);
     this.input.setAttribute('aria-label', cell.said);
-    const {low, high} = data.metrics[metric];
-    this.ends[0].textContent = low;
-    this.ends[2].textContent = high;
-    this.images.replaceChildren();
-    for (const [caption, n] of cell.images) {
-      const figure = this.add(this.images, 'figure'), img = this.add(figure, 'img');
-      this.enlarge(img, data.images[n], `${caption}: ${cell.label}`, this.images.clientWidth);
-      this.add(figure, 'figcaption', {}, caption);
-    }
-    this.squares(place);
-    this.plane(place);
+    this.ends[0].textContent = metrics[metric].low;
+    this.ends[2].textContent = metrics[metric].high;
+    this.signs.forEach((g, i) => g.setAttribute('class', i == metric ? 'sign now' : 'sign'));
+    this.figures(cell.images, cell.label, Math.max(96, ...cell.images.map(
+      ([, n]) => 2 * this.data.images[n].width / devicePixelRatio)));
+    const places = [[[r, c], 'chosen'], [this.over && this.pin, 'held']];
+    this.squares(places);
+    this.plane(places);
   }
 
-  squares(place) {
-    const svg = this.table, {data, metric} = this, [, rows] = data.rows, [, columns] = data.columns;
-    const x = 10 + 7 * Math.max(...rows.map(t => t.length));
+  squares(places) {
+    const {table: svg, data: {rows: [, rows], columns: [, columns], cells, diagonal}} = this;
+    const x = 10 + 7 * Math.max(...rows.map(t => t.length)), foot = this.high + 1;
     const side = Math.min(64, Math.floor((svg.clientWidth - x - 2) / columns.length));
-    this.frame = {x, side};
+    const X = c => x + (c + .5) * side, Y = r => (this.high + .5 - r) * side;
+    this.frame = {x, side, high: foot * side + 24};
     svg.textContent = '';
-    svg.style.height = rows.length * side + 24 + 'px';
-    const X = c => x + (c + .5) * side, Y = r => (rows.length - .5 - r) * side;
-    const every = (all, room) => Math.ceil(room / side);
-    const skip = every(columns, 8 + 7 * Math.max(...columns.map(t => t.length)));
-    columns.forEach((t, c) => c % skip ||
-      this.add(svg, 'text', {x: X(c), y: rows.length * side + 17, 'text-anchor': 'middle'}, t));
-    rows.forEach((t, r) => r % every(rows, 16) ||
-      this.add(svg, 'text', {x: x - 6, y: Y(r) + 4, 'text-anchor': 'end'}, t));
-    for (let r = 0; r < rows.length; r++) for (let c = 0; c < columns.length; c++) {
-      const cell = data.cells[this.where[[r, c]]], u = cell && cell.v[metric];
-      const fill = u == null ? 'none' : shade(u);
-      this.add(svg, 'rect', {x: X(c) - side / 2 + 1, y: Y(r) - side / 2 + 1, width: side - 2,
-        height: side - 2, rx: 2, fill, class: cell ? 'cell' : 'cell hole'});
-      if (cell && cell.failed) this.add(svg, 'path', {class: 'line',
-        d: `M${X(c) - 7},${Y(r) - 7}l14,14m0,-14l-14,14`});
-      if (u != null && side > 40) this.add(svg, 'text', {x: X(c), y: Y(r) + side / 2 - 5,
-        'text-anchor': 'middle', style: `fill:${u > .55 ? '#000' : '#fff'}`}, cell.short[metric]);
-      if (cell && cell.mark && side > 40) this.add(svg, 'text', {x: X(c), 'text-anchor': 'middle',
-        y: Y(r) - side / 2 + 14, style: `fill:${u > .55 ? '#000' : '#fff'}`}, cell.mark);
-    }
-    this.trail(svg, data.diagonal.map(k => [X(data.cells[k].c), Y(data.cells[k].r)]));
-    this.stars(svg, k => [X(data.cells[k].c), Y(data.cells[k].r) - 1], side > 40 ? 5 : 4);
-    this.add(svg, 'rect', {x: X(place[1]) - side / 2, y: Y(place[0]) - side / 2, width: side,
-      height: side, rx: 3, class: 'chosen'});
+    svg.style.height = this.frame.high + 'px';
+    const skip = room => Math.ceil(room / side), box = (r, c, less, given) => this.add(svg, 'rect',
+      {x: X(c) - side / 2 + less, y: Y(r) - side / 2 + less, width: side - 2 * less,
+        height: side - 2 * less, rx: 2, ...given});
+    const every = skip(8 + 7 * Math.max(...columns.map(t => t.length)));
+    columns.forEach((t, c) => c % every ||
+      this.add(svg, 'text', {x: X(c), y: foot * side + 17, 'text-anchor': 'middle'}, t));
+    rows.forEach((t, r) => {
+      if (r % skip(16) == 0)
+        this.add(svg, 'text', {x: x - 6, y: Y(r) + 4, 'text-anchor': 'end'}, t);
+      columns.forEach((_, c) => {
+        const cell = cells[this.where[[r, c]]], text = cell ? cell.short[this.metric] : '';
+        box(r, c, 1, this.ink(cell));
+        if (cell && cell.failed) this.cross(svg, X(c), Y(r), Math.min(7, side / 4));
+        if (text && side > 40 && 7 * text.length < side) this.add(svg, 'text', {x: X(c),
+          y: Y(r) + side / 2 - 5, 'text-anchor': 'middle',
+          style: `fill:${cell.v[this.metric] > .44 ? '#000' : '#fff'}`}, text);
+      });
+    });
+    this.trail(svg, diagonal.map(k => [X(cells[k].c), Y(cells[k].r)]));
+    this.stars(svg, ({r, c}) => [X(c), Y(r)], side > 40 ? 5 : 4);
+    for (const [place, kind] of places) if (place) box(...place, 0, {class: kind});
   }
 
-  plane(place) {
-    const {data: {lines, cells, diagonal}, metric} = this;
-    const {svg, X, Y, rule} = this.axes(10 + 7 * Math.max(0, ...lines.map(l => l[4].length)));
-    let free = Infinity;
-    for (const [u, v, s, t, text] of lines) {
-      rule(u, v, s, t, 'sum');
-      if (t && Y(t) + 13 > free) continue;
-      if (t) free = Y(t);
-      this.add(svg, 'text', {x: X(s) + 4, y: Y(t) + (t ? 4 : -5)}, text);
-    }
-    this.trail(svg, diagonal.map(k => [X(cells[k].x), Y(cells[k].y)]));
-    this.points = cells.filter(c => !c.failed).map(c => [X(c.x), Y(c.y), [c.r, c.c], c]);
-    for (const [x, y, , c] of this.points) {
-      const u = c.v[metric];
-      this.add(svg, 'circle', {cx: x, cy: y, r: 6, class: 'cell', fill: u == null ? 'none' :
-        shade(u)});
-      if (c.mark) this.add(svg, 'text', {x: x + 9, y: y - 7}, c.mark);
-    }
-    this.stars(svg, k => [X(cells[k].x), Y(cells[k].y)], 5);
-    for (const [x, y, at] of this.points)
-      if (at + '' == place + '') this.add(svg, 'circle', {cx: x, cy: y, r: 11, class: 'chosen'});
+  plane(places) {
+    const {data: {cells, diagonal}} = this, {svg, X, Y} = this.plot(this.frame.high);
+    const at = c => c.failed ? [] : [X(c.x), Y(c.y)], all = cells.filter(c => !c.failed);
+    const r = Math.max(3, Math.min(6, 66 / Math.sqrt(all.length)));
+    this.points = all.map(c => [...at(c), [c.r, c.c]]);
+    all.forEach((c, n) => this.add(svg, 'circle',
+      {cx: this.points[n][0], cy: this.points[n][1], r, ...this.ink(c)}));
+    this.trail(svg, diagonal.map(k => at(cells[k])));
+    this.stars(svg, at, 5);
+    for (const [place, kind] of places) for (const [cx, cy, own] of this.points)
+      if (own + '' == place) this.add(svg, 'circle', {cx, cy, r: 11, class: kind});
+  }
+
+  ink(cell) {  // the colour of a cell, empty where it has no value
+    const u = cell && cell.v[this.metric];
+    return {fill: u == null ? 'none' : shade(u), class: cell ? 'cell' : 'cell hole'};
+  }
+
+  cross(svg, x, y, r) {
+    this.line(svg, 0, `M${x - r},${y - r}l${2 * r},${2 * r}m0,${-2 * r}l${-2 * r},${2 * r}`);
   }
 
   trail(svg, at) {
-    if (at.length > 1) this.add(svg, 'path', {d: 'M' + at.join('L'), class: 'line trail'});
+    if (at.length > 1)
+      for (const kind of ['case', 'trail']) this.line(svg, 0, 'M' + at.join('L'), kind);
   }
 
-  stars(svg, at, r) {  // the best cell of each metric; those of one cell side by side
-    const taken = {};
-    this.data.metrics.forEach(({best}, i) => {
-      const n = taken[best] = (taken[best] || 0) + 1, [x, y] = at(best);
-      const all = this.data.metrics.filter(m => m.best == best).length;
-      const g = this.add(svg, 'g', {class: i == this.metric ? 'best now' : 'best'});
-      this.mark(g, i, x + (n - (all + 1) / 2) * 2.4 * r, y, r);
-    });
+  stars(svg, at, r) {  // the best cell of each metric, and the marked; those of one side by side
+    const {data: {cells, metrics}, metric} = this, taken = {};
+    const all = metrics.map(({best}, i) => [best, i]);
+    cells.forEach((c, k) => c.mark && all.push([k, -1]));
+    for (const [k, i] of all) {
+      const n = taken[k] = (taken[k] || 0) + 1, [x, y] = at(cells[k]);
+      const most = all.filter(([other]) => other == k).length;
+      const kind = i < 0 ? '' : i == metric ? ' best now' : ' best';
+      if (x >= 0) this.mark(this.add(svg, 'g', {class: 'sign' + kind}), i,
+        x + (n - (most + 1) / 2) * 2.4 * r, y, i < 0 ? r - 1 : r);
+    }
   }
 }
 

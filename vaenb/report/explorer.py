@@ -14,6 +14,7 @@ from vaenb.errors import VaenbError
 from vaenb.report.tables import Table
 
 LIMIT = 1_000_000  # bytes of HTML: a page holds several
+SIGNS = 5  # shapes that the script can tell metrics apart by
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -125,11 +126,8 @@ def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = ""
         also = p["also"] if _known(p.get("also")) else None
         told = {n: _text(p[k]) + (f" (training {_text(also[i])})" if also else "")
                 for i, (n, k) in enumerate(((xlabel, "x"), (ylabel, "y")))} | p.get("told", {})
-        images = []
-        for caption, given in p.get("images", ()):
-            image = _image(f"the image {caption!r} of {where!r}", given)
-            images.append([caption, pictures.setdefault(image["src"], (len(pictures), image))[0]])
-        return {"label": p["label"], "x": x_of(p["x"]), "y": y_of(p["y"]), "images": images,
+        return {"label": p["label"], "x": x_of(p["x"]), "y": y_of(p["y"]),
+                "images": _images(where, p, pictures),
                 "also": also and [x_of(also[0]), y_of(also[1])], "mark": bool(p.get("mark")),
                 "told": list(told.items()),
                 "said": f"{where}: " + ", ".join(f"{n} {t}" for n, t in told.items())}
@@ -157,18 +155,21 @@ def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
     - ``values`` ({name of a metric: float}; NaN or missing: it has none),
     - ``images`` (list of (caption, PNG file as bytes or data URI), may be missing),
     - ``told`` ({name: text}, may be missing), shown below the values,
-    - ``mark`` (str, may be missing): named in both panels, and where the reader begins,
+    - ``mark`` (str, may be missing): a star in both panels, and where the reader begins,
     - ``failed`` (str, may be missing): why there is nothing to show; the cell is crossed out.
 
     ``metrics`` gives each metric "max" or "min", what is best: the reader chooses the one that
     colours the cells, and the best cell of every one is marked. The diagonal (row = column) is
     drawn through both panels, and lines of equal x + y through the plane.
 
-    Raises VaenbError for cells that are missing, unknown or twice there, unknown metrics, infinite
-    values, images that are no PNG, and more than `LIMIT` bytes in all.
+    Raises VaenbError for cells that are missing, unknown or twice there, metrics that are unknown
+    or more than `SIGNS`, infinite values, images that are no PNG, and more than `LIMIT` bytes.
     """
     if not cells or not metrics:
         raise VaenbError("a grid explorer needs at least one cell and one metric")
+    if len(metrics) > SIGNS:
+        raise VaenbError(f"a grid explorer has signs for {SIGNS} metrics, got {len(metrics)}: "
+                         f"show fewer")
     for name, best in metrics.items():
         if best not in ("max", "min"):
             raise VaenbError(f"the best of {name!r} must be max or min, got {best!r}")
@@ -211,14 +212,11 @@ def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
                  if not math.isnan(v := c.get("values", {}).get(n, math.nan))}
         told |= c.get("told", {})
         head = ", ".join(filter(None, (label, c.get("mark"), failed)))
-        images = []
-        for caption, given in c.get("images", ()):
-            image = _image(f"the image {caption!r} of {label!r}", given)
-            images.append([caption, pictures.setdefault(image["src"], (len(pictures), image))[0]])
         return {"r": rows[1].index(c["row"]), "c": columns[1].index(c["column"]), "label": head,
                 "x": None if failed else x_of(c["x"]), "y": None if failed else y_of(c["y"]),
                 "v": [value_of[n].get(id(c)) for n in names], "mark": c.get("mark") or "",
-                "failed": bool(failed), "told": list(told.items()), "images": images,
+                "failed": bool(failed), "told": list(told.items()),
+                "images": _images(label, c, pictures),
                 "short": ["" if value_of[n].get(id(c)) is None else _text(c["values"][n], 3)
                           for n in names],
                 "said": f"{head}: " + ", ".join(f"{n} {t}" for n, t in told.items())}
@@ -282,6 +280,15 @@ def _table(frames: list[dict], x: str, names: list[str], caption: str) -> Table:
 def _check_colour(name: str, colour: str) -> None:
     if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
         raise VaenbError(f"the colour of {name!r} must be like #0072b2, got {colour!r}")
+
+
+def _images(where: str, of: dict, pictures: dict) -> list[list]:
+    """Captions, and which of the pictures each names; new ones join these."""
+    found = []
+    for caption, given in of.get("images", ()):
+        image = _image(f"the image {caption!r} of {where!r}", given)
+        found.append([caption, pictures.setdefault(image["src"], (len(pictures), image))[0]])
+    return found
 
 
 def _image(what: str, image: bytes | str) -> dict:

@@ -61,7 +61,7 @@ def test_the_budget_counts_runs_of_this_length(clone):
     for k, steps in enumerate((10, 10, 20)):
         records.write(entry(0.1 + k, steps=steps))
     told = repr(chapter("cpu").budget({"figure3": ("tetrominoes", 120)}, 10))
-    assert "tetrominoes  120     2         30            1\n" in told
+    assert "tetrominoes  120     2         30            1             R01 R02" in told
     assert "120     3" in repr(chapter("cpu").budget({"figure3": ("tetrominoes", 120)}, 0))
     nothing = repr(chapter("quick").budget({"figure3": ("tetrominoes", 6)}, 10))
     assert "Profile quick, 10 steps" in nothing and "0" in nothing

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vaenb.report import records, tables
-from vaenb.report.verdicts import verdicts
+from vaenb.report import records, tables, targets
+from vaenb.report.verdicts import parse, verdicts
 
 
 class Chapter:
@@ -46,12 +46,16 @@ class Chapter:
                      and steps in (0, r["steps"])]
             spent = [r["seconds"] for r in found if r["seconds"]]
             each = np.mean(spent) if spent else np.nan
+            claims = sorted({rule["claim"] for rule in targets.rules(self.paper) if any(
+                name in parse(rule[side], rule["experiment"])["experiments"]
+                for side in "ab" if "=" in rule[side] or side == "a")})
             rows.append([(name, "", ""), (data, "", ""), *(
                 (text, "", "theirs") for text in (
                     str(count), str(len(found)), tables.number(each),
-                    tables.number(count * each / 3600)))])
+                    tables.number(count * each / 3600))), (" ".join(claims), "", "")])
         return tables.Table(
-            ["experiment", "data", "models", "recorded", "seconds each", "hours in all"], rows,
+            ["experiment", "data", "models", "recorded", "seconds each", "hours in all",
+             "for the claims"], rows,
             f"Profile {shown}, {steps or 'the paper’s'} steps a model; times as recorded, one "
             f"thread, with other work on the machine.")
 

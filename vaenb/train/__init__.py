@@ -2,6 +2,7 @@
 
 from vaenb.train.grid import grid
 from vaenb.train.loop import OutOfTime, Runs, device, fit
+from vaenb.train.parts import Parts, Saved
 from vaenb.train.rng import Rng, key
 
-__all__ = ["OutOfTime", "Rng", "Runs", "device", "fit", "grid", "key"]
+__all__ = ["OutOfTime", "Parts", "Rng", "Runs", "Saved", "device", "fit", "grid", "key"]

@@ -13,6 +13,7 @@ import tarfile
 import threading
 import zipfile
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pooch
@@ -20,7 +21,7 @@ import pytest
 import torch
 
 from vaenb import VaenbError, data
-from vaenb.data import store
+from vaenb.data import readers, store
 from vaenb.data.sources import SOURCES
 
 
@@ -278,6 +279,68 @@ def test_shapes3d_without_its_package_names_the_extra(serve, monkeypatch):
     refuses(r"shapes3d|needs the package h5py|pip install -e '.[shapes]'", data.load, "shapes3d")
 
 
+def omniglot_files(train=9, test=4):
+    x, y = pixels(train + test, 28, 28), np.arange(train + test) % 50
+    grey = x.transpose(0, 2, 1).reshape(len(x), 784).T / 255  # columns first
+    hot = np.eye(50)[y].T
+    raw = mat(data=grey[:, :train], target=hot[:, :train],
+              testdata=grey[:, train:], testtarget=hot[:, train:])
+    return {"chardata.mat": raw}, x, y
+
+
+def test_omniglot_is_read_upright_and_its_validation_part_is_cut_by_a_seed(serve, monkeypatch):
+    files, x, y = omniglot_files()
+    serve("omniglot", files, (6, 3, 4))
+    monkeypatch.setitem(SOURCES, "omniglot", dataclasses.replace(
+        SOURCES["omniglot"], reader=partial(readers.omniglot, valid=3)))
+    got = data.load("omniglot")
+    train, valid = data.splits.constant_volume(9, 6, 1)
+    assert np.array_equal(got.train_x[:, 0], x[train]) and np.array_equal(got.train_y, y[train])
+    assert np.array_equal(got.valid_x[:, 0], x[valid]) and np.array_equal(got.valid_y, y[valid])
+    assert np.array_equal(got.test_x[:, 0], x[9:]) and np.array_equal(got.test_y, y[9:])
+    assert got.complete and "complete, from http" in got.note and "validation cut" in got.note
+    assert data.load("omniglot").sha256 == got.sha256
+
+
+def test_an_omniglot_beyond_0_and_1_is_refused(serve):
+    raw = mat(data=np.full((784, 9), 255.0), target=np.eye(50)[:, :9],
+              testdata=np.zeros((784, 4)), testtarget=np.eye(50)[:, :4])
+    serve("omniglot", {"chardata.mat": raw}, (6, 3, 4))
+    refuses("originals of omniglot|not within 0 and 1", data.load, "omniglot")
+
+
+def test_another_version_of_omniglot_is_never_complete(home, monkeypatch):
+    monkeypatch.setitem(SOURCES, "omniglot", dataclasses.replace(
+        SOURCES["omniglot"], counts=(6, 3, 4)))
+    arrays = {f"{part}_x": pixels(n, 28, 28) for part, n in (("train", 6), ("valid", 3),
+                                                            ("test", 4))}
+    prepared(home, "omniglot", "made by area averaging", **arrays)
+    got = data.load("omniglot")
+    assert got.describe()["note"] == "made by area averaging" and not got.complete
+    assert {s["name"]: s["state"] for s in data.status()}["omniglot"] == "partial"
+    home_of = SOURCES["omniglot"].home
+    prepared(home, "omniglot", f"complete, from {home_of}", **arrays)
+    assert data.load("omniglot").complete
+
+
+def test_a_hash_may_be_an_md5(serve, monkeypatch, home):
+    files, *_ = omniglot_files()
+    serve("omniglot", files, (6, 3, 4))
+    source = dataclasses.replace(SOURCES["omniglot"], reader=partial(readers.omniglot, valid=3))
+
+    def known(digest):
+        monkeypatch.setitem(SOURCES, "omniglot", dataclasses.replace(
+            source, files=(("chardata.mat", digest),)))
+
+    known("md5:" + "0" * 32)
+    refuses(f"omniglot|has not the MD5 {'0' * 32}|thrown away", data.load, "omniglot")
+    known("md5:" + hashlib.md5(files["chardata.mat"]).hexdigest())
+    assert data.load("omniglot").complete
+    (home / "omniglot.npz").unlink()
+    (home / "omniglot" / "chardata.mat").write_bytes(b"half")  # a broken copy is fetched again
+    assert data.load("omniglot").complete
+
+
 def test_digits_are_embedded_and_always_the_same(offline, home, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     got = data.load("digits")
@@ -330,11 +393,12 @@ def test_status_tells_complete_partial_absent_damaged(home, monkeypatch):
     prepared(home, "mnist", None, train_x=pixels(5, 28, 28), test_x=pixels(2, 28, 28))
     (home / "cifar10.npz").write_bytes(b"")
     found = {s["name"]: s for s in data.status()}
-    assert list(found) == list(data.NAMES)
+    assert list(found) == [*data.NAMES, "yahoo", "yelp"]
     assert {n: s["state"] for n, s in found.items()} == {
         "mnist": "partial", "fashion_mnist": "absent", "svhn": "partial", "cifar10": "damaged",
         "freyface": "complete", "celeba": "absent", "smallnorb": "absent", "shapes3d": "absent",
-        "digits": "embedded", "tetrominoes": "embedded"}
+        "omniglot": "absent", "digits": "embedded", "tetrominoes": "embedded",
+        "yahoo": "absent", "yelp": "absent"}
     assert found["svhn"]["images"] == "8 + 4"
     assert found["svhn"]["note"] == "reduced: eight and four"
     assert found["svhn"]["path"] == str(home / "svhn.npz")
@@ -524,6 +588,21 @@ def test_resize_keeps_constants_means_range_and_does_not_depend_on_chunks():
     wide = data.resize(edge, 28)
     assert wide.min() == 0 and wide.max() == 255
     assert (np.diff(wide[0, 0, 0].astype(int)) >= 0).all()
+
+
+def test_binarised_draws_once_black_or_white_with_the_greys_as_probabilities():
+    grey = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 1, 64, 64))
+    got = data.binarised(grey, seed=1)
+    assert got.dtype == np.uint8 and set(np.unique(got)) == {0, 255} and got.shape == grey.shape
+    assert not got[0].any() and (got[255] == 255).all()
+    p = np.arange(256) / 255
+    assert (np.abs((got > 0).mean((1, 2, 3)) - p) <= 5 * np.sqrt(p * (1 - p) / 4096)).all()
+    assert np.array_equal(got, data.binarised(grey, seed=1))
+    other = data.binarised(grey, seed=2)
+    agree = (got == other).mean((1, 2, 3))  # two draws are independent
+    assert (np.abs(agree - p**2 - (1 - p)**2) <= 5 * np.sqrt(0.25 / 4096)).all()
+    assert set(data.unit(got).unique().tolist()) == {0.0, 1.0}
+    refuses("binarised|uint8 images|float64", data.binarised, grey / 255, 1)
 
 
 def test_unit_is_a_255th_and_refuses_what_was_divided_already():

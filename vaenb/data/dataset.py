@@ -11,6 +11,7 @@ from vaenb.errors import VaenbError
 
 PARTS = ("train", "valid", "test")
 KEYS = tuple(f"{part}_{kind}" for part in PARTS for kind in "xy")
+WHITE = np.uint8(255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,21 @@ def unit(x) -> torch.Tensor:
         raise VaenbError(f"unit() takes uint8 images and got {str(x.dtype)[6:]}: "
                          f"they may have been divided by 255 already")
     return x.to(torch.float32).div_(255)
+
+
+def binarised(x: np.ndarray, seed: int) -> np.ndarray:
+    """One fixed Bernoulli draw of grey uint8 images (any shape): uint8 0 or 255, P(255) = x / 255.
+
+    For validation and test images, which are to be the same black and white ones each time
+    (He et al. 2019, appendix B.3): put into a DataSet by ``dataclasses.replace``, they make part
+    of its hash, and ``unit`` turns them into exact zeros and ones. Training images are drawn
+    anew at each step, by the loss with ``hp.rng``. A pure function of (x, seed).
+    Raises VaenbError for another type.
+    """
+    if x.dtype != np.uint8:
+        raise VaenbError(f"binarised() takes uint8 images, and got {x.dtype}: give it the images "
+                         f"of a DataSet")
+    return (np.random.default_rng(seed).integers(255, size=x.shape, dtype=np.uint8) < x) * WHITE
 
 
 def resize(x: np.ndarray, size: int, chunk: int = 1024) -> np.ndarray:

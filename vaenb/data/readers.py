@@ -153,6 +153,49 @@ def shapes3d(files, chunk: int = 1024) -> dict:
             "test_x": x[test].transpose(0, 2, 3, 1), "test_y": y[test]}
 
 
+def omniglot(files, valid: int = 2000) -> dict:
+    """OMNIGLOT at 28 x 28 as Burda et al. (2015) made it, grey, ink 1: a column an image.
+
+    data [784, 24345] and testdata [784, 8070] hold values from 0 to 1, columns of pixels first,
+    rounded here to 255ths; target [50, N] tells the alphabet, which is the label. Validation
+    images are cut from the training part at random (seed 1), as many as in He et al. (2019),
+    whose own cut was not seeded.
+    """
+    from scipy.io import loadmat
+
+    mat, arrays = loadmat(files["chardata.mat"]), {}
+    for part, stem in (("train", ""), ("test", "test")):
+        grey = mat[f"{stem}data"]
+        if not (grey.min() >= 0 and grey.max() <= 1):
+            raise ValueError(f"{stem}data is not within 0 and 1")
+        x = np.rint(255 * grey.T).astype(np.uint8).reshape(-1, 28, 28)
+        arrays[f"{part}_x"] = x.transpose(0, 2, 1)
+        arrays[f"{part}_y"] = mat[f"{stem}target"].argmax(0).astype(np.uint8)
+    x, y = arrays["train_x"], arrays["train_y"]
+    train, held = splits.constant_volume(len(x), len(x) - valid, seed=1)
+    return arrays | {"train_x": x[train], "train_y": y[train],
+                     "valid_x": x[held], "valid_y": y[held]}
+
+
+def lines(files, name: str) -> dict:
+    """A text of He et al. (2019): NAME.train.txt, NAME.valid.txt and NAME.test.txt in a tar.
+
+    Returns {part: bytes}. The place of the files within the tar is not looked at.
+    """
+    path, found = files["datasets.tar.gz"], {}
+    if not tarfile.is_tarfile(path):
+        raise ValueError("it is no tar file, and may be a page that asks something: fetch it "
+                         "with a browser")
+    with tarfile.open(path) as tar:
+        for member in tar:
+            stem, _, part = member.name.removesuffix(".txt").rpartition("/")[2].partition(".")
+            if stem == name and part in PARTS and member.isfile():
+                found[part] = tar.extractfile(member).read()
+    if lost := [part for part in PARTS if part not in found]:
+        raise ValueError(f"it holds no {name}.{lost[0]}.txt")
+    return found
+
+
 def digits(files) -> dict:
     """scikit-learn's handwritten digits, 8 x 8 with values 0 to 16 spread over 0 to 255.
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vaenb.data import readers
@@ -13,12 +14,14 @@ from vaenb.errors import VaenbError
 
 @dataclass(frozen=True)
 class Source:
-    """A named set: its files ({name: hash or None}), home, reader, counts and licence.
+    """A named set: its files ({name: SHA-256, "md5:..." or None}), home, reader, counts, licence.
 
     ``home`` is the address that a file's name is appended to; ``login`` marks a page that a
     person must fetch from. ``counts``: images in (train, valid, test), or (all,) where there
     is no official split. ``size``: side that ``load`` resizes to unless asked otherwise.
-    ``extra``: the optional extra of this package that the reader needs.
+    ``extra``: the optional extra of this package that the reader needs. ``variants``: others
+    made sets of the same counts, and only one whose note names ``home`` is the original.
+    ``labels``: of a text, whether a label and a tab stand before each sentence.
     """
 
     reader: Callable[[dict], dict]
@@ -30,6 +33,8 @@ class Source:
     login: bool = False
     size: int | None = None
     extra: str = ""
+    variants: bool = False
+    labels: bool = False
 
 
 SOURCES = {
@@ -98,6 +103,12 @@ SOURCES = {
              "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"),),
         note="resized to 32 x 32; own split, random halves; the label is the shape",
         extra="[shapes]"),
+    "omniglot": Source(  # hash as recorded by TFSnippet
+        readers.omniglot, (22345, 2000, 8070), "MIT (B. Lake); 28 x 28 version by Y. Burda",
+        "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/", (
+            ("chardata.mat", "md5:21ecaf34373511aa7691cf2e0802aa3d"),),
+        note="grey in 255ths; validation cut from the training part at random, seed 1; "
+             "the label is the alphabet", variants=True),
     "digits": Source(
         readers.digits, (1500, 0, 297), "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI)",
         note="scikit-learn's handwritten digits, 8 x 8, resized; first 1500 train, last 297 test",
@@ -107,14 +118,31 @@ SOURCES = {
         note="drawn by vaenb.data.tetrominoes, seed 1; own split, random halves"),
 }
 NAMES = tuple(SOURCES)
+# Texts: sentences in (train, valid, test), usually quoted, the log of the paper's code agreeing.
+# The home is what that code downloads (jxhe/vae-lagging-encoder, prepare_data.py); what stands
+# after "#" names the file and is not sent. No hash of either file is published.
+DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
+TEXTS = {
+    "yahoo": Source(
+        partial(readers.lines, name="yahoo"), (100000, 10000, 10000),
+        "none stated; from Yahoo! Answers, research use",
+        f"{DRIVE}13azGlTuGdzWLCmgDmQPmvb_jcexVWX7i#", (("datasets.tar.gz", None),)),
+    "yelp": Source(
+        partial(readers.lines, name="yelp"), (100000, 10000, 10000),
+        "Yelp Dataset terms, academic use",
+        f"{DRIVE}1FT49oLNV8syhmGXEgiK6XTjEfMNqqEJJ#", (("datasets.tar.gz", None),), labels=True),
+}
 
 
 def source(name: str) -> Source:
     """The source of that name. Raises VaenbError with the names there are."""
+    if name in TEXTS:
+        return TEXTS[name]
     if name not in SOURCES:
         near = difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, 1)
         guess = f" (did you mean {near[0]!r}?)" if near else ""
-        raise VaenbError(f"there is no data set {name!r}{guess}: there are {', '.join(NAMES)}")
+        raise VaenbError(f"there is no data set {name!r}{guess}: there are {', '.join(NAMES)}, "
+                         f"and of texts {', '.join(TEXTS)}")
     return SOURCES[name]
 
 
@@ -132,26 +160,30 @@ def fetch(name: str, file: str, why: str) -> Path:
     """
     home, path = source(name), folder() / name / file
     url, digest = home.home + file, dict(home.files)[file]
+    kind, _, digits = (digest or "").rpartition(":")
+    kind = kind or "sha256"
+    named = f"{'MD5' if kind == 'md5' else 'SHA-256'} {digits}"
     if path.exists():
         with open(path, "rb") as opened:
-            if digest in (None, hashlib.file_digest(opened, "sha256").hexdigest()):
+            if digest is None or digits == hashlib.file_digest(opened, kind).hexdigest():
                 return path
     start, end = f"the set {name} cannot be had: {why}", (
+        f"put train.txt, valid.txt and test.txt into {path.parent}" if name in TEXTS else
         f"set VAENB_DATA to a folder that holds {name}.npz")
     if home.login:
-        wrong = f", and {path} has not the SHA-256 {digest}" if path.exists() else ""
+        wrong = f", and {path} has not the {named}" if path.exists() else ""
         raise VaenbError(f"{start}{wrong}, and {by_hand(name)}, or {end}")
     try:
         import pooch  # only here: a prepared file must load without it
 
-        return Path(pooch.retrieve(url, digest and f"sha256:{digest}", file, path.parent))
+        return Path(pooch.retrieve(url, digest and f"{kind}:{digits}", file, path.parent))
     except (OSError, ImportError) as error:
         if getattr(error, "response", None) is not None:
             error.response.close()  # pooch leaves it open
         raise VaenbError(f"{start} and {url} could not be fetched ({words(error)}): run `vaenb "
                          f"data {name}` where it can, put the file at {path}, or {end}") from error
     except ValueError as error:
-        raise VaenbError(f"{start} and what {url} gave has not the SHA-256 {digest} and was "
+        raise VaenbError(f"{start} and what {url} gave has not the {named} and was "
                          f"thrown away: try again, put the file at {path}, or {end}") from error
 
 

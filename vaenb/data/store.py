@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from vaenb.data.dataset import KEYS, PARTS, DataSet, raw_bytes, resize
-from vaenb.data.sources import NAMES, by_hand, fetch, folder, original, source, words
+from vaenb.data.sources import NAMES, TEXTS, by_hand, fetch, folder, original, source, words
 from vaenb.errors import VaenbError
 
 MEND = "delete it and run `vaenb data {}`"
+
 
 def load(name: str, size: int | None = None) -> DataSet:
     """The set ``name``, its images resized to ``size`` x ``size`` (None: as they are).
@@ -26,6 +27,9 @@ def load(name: str, size: int | None = None) -> DataSet:
     Raises VaenbError for an unknown name, a set that cannot be had, a damaged file.
     """
     home = source(name)
+    if name in TEXTS:
+        raise VaenbError(f"{name} is a text and holds no images: load it with "
+                         f"vaenb.data.text.load({name!r})")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise VaenbError(f"size is the side of the images in pixels, a whole number above 0, "
                          f"and not {size!r}")
@@ -48,18 +52,26 @@ def load(name: str, size: int | None = None) -> DataSet:
 def prepare(name: str) -> Path:
     """Fetch, check and read the originals of ``name`` and write ``NAME.npz`` and ``NAME.json``.
 
+    Of a text, ``train.txt``, ``valid.txt`` and ``test.txt`` in the folder ``NAME`` instead of
+    the npz, byte for byte as they are in the original, however many sentences they hold.
+
     Does nothing where a complete set stands already; one that is partial or damaged is
     replaced, by rename, once the new one is written. The originals are kept in the folder
     ``folder()/NAME``, and are not fetched again where they are there with the right hash.
-    Returns the path of the npz. Raises VaenbError, and leaves what was there as it was.
+    Returns the path of the npz, or of the text's folder. Raises VaenbError, and leaves what
+    was there as it was.
     """
-    home, path = source(name), folder() / f"{name}.npz"
+    home, path = source(name), folder() / (name if name in TEXTS else f"{name}.npz")
     found = inspect(name)
     if found["state"] == "complete":
         return path
-    why = f"{path} is {found['state']}" if path.exists() else f"there is no {path}"
+    why = (f"{path} is {found['state']}" if found["state"] in ("partial", "damaged") else
+           f"there is no {found['path'] or path}")
     arrays = original(name, {file: fetch(name, file, why) for file, _ in home.files})
     note = "; ".join(filter(None, (home.home and f"complete, from {home.home}", home.note)))
+    if name in TEXTS:
+        write_text(path, arrays, f"from {home.home}{home.files[0][0]}")
+        return path
     if not as_dataset(name, arrays, note).complete:
         raise VaenbError(f"the originals of {name} in {folder() / name} do not hold the "
                          f"{sum(home.counts)} images they should: delete them and run again")
@@ -71,14 +83,17 @@ def status() -> list[dict]:
     """What is at hand, a dict a set: name, state, images, path, note, licence.
 
     state: complete, partial, absent, damaged, or embedded (made on the spot). images:
-    counts as "60000 + 10000" (train + test, with valid between where there is one). Files are
-    read in full and their hashes checked, about a second for each 300 MB.
+    counts as "60000 + 10000" (train + test, with valid between where there is one), of a text
+    its sentences. Files are read in full and their hashes checked, about a second for each
+    300 MB.
     """
-    return [inspect(name) for name in NAMES]
+    return [inspect(name) for name in (*NAMES, *TEXTS)]
 
 
 def inspect(name: str) -> dict:
     """One line of ``status``."""
+    if name in TEXTS:
+        return inspect_text(name)
     home, path = source(name), folder() / f"{name}.npz"
     line = {"name": name, "state": "absent", "images": "", "path": str(path), "note": "",
             "licence": home.licence}
@@ -108,7 +123,7 @@ def as_dataset(name: str, arrays: dict, note: str) -> DataSet:
             a = a.astype(np.int64)
         fields[key] = np.ascontiguousarray(a)
     counts = tuple(0 if fields[f"{p}_x"] is None else len(fields[f"{p}_x"]) for p in PARTS)
-    complete = home.counts in (counts, (sum(counts),))
+    complete = home.counts in (counts, (sum(counts),)) and (not home.variants or home.home in note)
     if not note:
         note = (f"no note beside the file; {'all' if complete else 'only'} "
                 f"{sum(counts)} of {sum(home.counts)} images")
@@ -121,15 +136,7 @@ def read(path: Path, size: int | None = None) -> tuple[dict, str]:
     With ``size``, images kept at that size (``train_x_28``) are taken instead of the others.
     Raises VaenbError where the file cannot be read or an array has not the hash in the note.
     """
-    name, notes, parts, note = path.stem, path.with_suffix(".json"), {}, ""
-    try:
-        if notes.exists():
-            told = json.loads(notes.read_text())
-            note = str(told.get("note", ""))
-            parts = {key: about.get("sha256") for key, about in told.get("parts", {}).items()}
-    except Exception as error:
-        raise VaenbError(f"the note {notes} cannot be read ({words(error)}): delete it "
-                         f"together with {path.name} and run `vaenb data {name}`") from error
+    name, (note, parts) = path.stem, read_note(path)
     try:
         if not zipfile.is_zipfile(path):
             raise EOFError("it is not a whole npz file")
@@ -143,37 +150,105 @@ def read(path: Path, size: int | None = None) -> tuple[dict, str]:
                          f"{MEND.format(name)}") from error
     lost += [k for k, a in arrays.items() if parts.get(k) not in (None, sha256_of(a))]
     if lost:
-        raise VaenbError(f"{path} was altered, {', '.join(lost)} not being what {notes.name} "
+        raise VaenbError(f"{path} was altered, {', '.join(lost)} not being what {name}.json "
                          f"beside it says: {MEND.format(name)}")
     return {key: arrays[own] for key, own in have.items()}, note
 
 
-def write(path: Path, arrays: dict, note: str) -> None:
-    """Write a prepared set and its note by rename, the note last: no step leaves a broken pair.
+def read_note(path: Path) -> tuple[str, dict]:
+    """The note beside a prepared set, and the hashes {part: SHA-256} it gives; "" and {}
+    where there is none. Raises VaenbError where it cannot be read."""
+    notes = path.with_suffix(".json")
+    try:
+        if not notes.exists():
+            return "", {}
+        told = json.loads(notes.read_text())
+        return str(told.get("note", "")), {
+            key: about.get("sha256") for key, about in told.get("parts", {}).items()}
+    except Exception as error:
+        raise VaenbError(f"the note {notes} cannot be read ({words(error)}): delete it together "
+                         f"with {path.name} and run `vaenb data {path.stem}`") from error
 
-    Raises VaenbError where the disk is full or cannot be written; no draft is left behind.
+
+def read_text(name: str) -> tuple[dict[str, bytes], str]:
+    """The bytes {part: ...} of a text in ``folder()/NAME``, those that are there, and its note.
+
+    Raises VaenbError where a file cannot be read or has not the hash in the note.
     """
+    path = folder() / name
+    files = {part: path / f"{part}.txt" for part in PARTS}
+    note, hashes = read_note(path)
+    try:
+        parts = {part: file.read_bytes() for part, file in files.items() if file.exists()}
+    except OSError as error:
+        raise VaenbError(f"{error.filename} cannot be read ({words(error)})") from error
+    for part, raw in parts.items():
+        if hashes.get(part) not in (None, hashlib.sha256(raw).hexdigest()):
+            raise VaenbError(f"{files[part]} was altered, not being what {name}.json says: delete "
+                             f"both and run `vaenb data {name}`, or delete the note alone if the "
+                             f"text is as you want it")
+    return parts, note
+
+
+def inspect_text(name: str) -> dict:
+    """One line of ``status``, for a text."""
+    home, path = source(name), folder() / name
+    line = {"name": name, "state": "absent", "images": "", "path": str(path), "note": "",
+            "licence": home.licence}
+    try:
+        parts, note = read_text(name)
+    except VaenbError as error:
+        return line | {"state": "damaged", "note": str(error)}
+    lost = [part for part in PARTS if part not in parts]
+    if lost:
+        return line | {"path": str(path / f"{lost[0]}.txt"),
+                       "note": f"`vaenb data {name}` fetches it from {home.home}"}
+    counts = tuple(raw.count(b"\n") + (raw[-1:] not in (b"\n", b"")) for raw in parts.values())
+    return line | {"state": "complete" if counts == home.counts else "partial", "note": note,
+                   "images": " + ".join(map(str, counts))}
+
+
+def write(path: Path, arrays: dict, note: str) -> None:
+    """Write a prepared set and its note, as ``publish`` does."""
     arrays = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
     parts = {key: {"shape": list(a.shape), "dtype": str(a.dtype), "sha256": sha256_of(a)}
              for key, a in arrays.items()}
+    publish(path, note, parts, {path: lambda file: np.savez(file, **arrays)})
+
+
+def write_text(path: Path, texts: dict[str, bytes], note: str) -> None:
+    """Write the parts of a text into the folder ``path``, and its note, as ``publish`` does."""
+    parts = {part: {"sha256": hashlib.sha256(raw).hexdigest()} for part, raw in texts.items()}
+    publish(path, note, parts, {path / f"{part}.txt": lambda file, raw=raw: file.write(raw)
+                                for part, raw in texts.items()})
+
+
+def publish(path: Path, note: str, parts: dict, files: dict) -> None:
+    """Write ``files`` ({path: what writes into the open file}) and the note of ``path``.
+
+    By rename, the note last: no step leaves a broken pair. Raises VaenbError where the disk is
+    full or cannot be written; no draft is left behind.
+    """
     notes, tag = path.with_suffix(".json"), secrets.token_hex(4)
-    drafts = [p.with_name(f".{p.name}.{tag}") for p in (path, notes)]
+    drafts = {p: p.with_name(f".{p.name}.{tag}") for p in (*files, notes)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for p in drafts:
+            p.parent.mkdir(parents=True, exist_ok=True)
         about = {"dataset": path.stem, "note": note, "parts": parts}
-        drafts[1].write_text(json.dumps(about, indent=1) + "\n")
-        with open(drafts[0], "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        drafts[notes].write_text(json.dumps(about, indent=1) + "\n")
+        for p, write_into in files.items():
+            with open(drafts[p], "wb") as file:
+                write_into(file)
+                file.flush()
+                os.fsync(file.fileno())
         notes.unlink(missing_ok=True)  # a set without a note is sound, one with another's is not
-        os.replace(drafts[0], path)
-        os.replace(drafts[1], notes)
+        for p, draft in drafts.items():
+            os.replace(draft, p)
     except OSError as error:
         raise VaenbError(f"{path} could not be written ({words(error)}): free some space or "
                          f"set VAENB_DATA to a folder that can hold it") from error
     finally:
-        for draft in drafts:
+        for draft in drafts.values():
             draft.unlink(missing_ok=True)
 
 

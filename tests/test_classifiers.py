@@ -1,107 +1,186 @@
 """Score classifiers: known sizes, noise from the given source alone, and that they learn."""
 
 import itertools
+import time
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from scipy import stats
+from test_sweep import distance, really_stacked
+from test_train import same
 
 from vaenb import VaenbError, data, measure, models, train
+from vaenb.models.classifiers import _dropped
 from vaenb.train import Rng
 
 
-def count(module):
-    return sum(p.numel() for p in module.parameters())
+def resnet(width=4):
+    return models.resnet18(1, width=width)
+
+
+def densenet(growth=4):
+    return models.densenet121(1, growth=growth)
+
+
+def digits(side):
+    """scikit-learn's digits: images [N, 1, side, side] and labels, to train and to test."""
+    ds = data.load("digits", size=side)
+    return [torch.from_numpy(a) for a in (ds.train_x, ds.train_y, ds.test_x, ds.test_y)]
+
+
+def loss(net, batch, hp):
+    x, y = batch
+    logits = net(x, hp.rng) if isinstance(net, models.classifiers._DigitNet) else net(x)
+    return F.cross_entropy(logits, y), {}
+
+
+def moved(net, batch, hp):
+    return loss(net, (models.augment(batch[0], hp.rng, 1), batch[1]), hp)
+
+
+def fit(make, side, steps, loss=loss, rows=(dict(seed=1),), **options):
+    options = dict(batch=16, lr=1e-2, every=5, progress=False, device="cpu") | options
+    x, y, _, _ = digits(side)
+    if options.pop("double", False):
+        x = x.double() / 255
+    return train.fit(make, loss, (x, y), list(rows), steps, **options)
+
+
+# --- the nets -----------------------------------------------------------------------------------
 
 
 def test_the_known_parameter_counts():
-    assert count(models.resnet18()) == 11173962
-    assert count(models.densenet121()) == 6956298
-    assert count(models.digit_net()) == 1199882
+    nets = models.resnet18(), models.densenet121(), models.digit_net()
+    counts = [sum(p.numel() for p in net.parameters()) for net in nets]
+    assert counts == [11173962, 6956298, 1199882]
 
 
-@pytest.mark.parametrize(("make", "image"), [
-    (lambda: models.resnet18(3, width=2), (3, 32, 32)),
-    (lambda: models.resnet18(1, 7, width=2), (1, 28, 28)),
-    (lambda: models.densenet121(3, growth=2), (3, 32, 32)),
-    (lambda: models.digit_net(1), (1, 28, 28)),
-])
-def test_images_become_logits(make, image):
-    net = make().eval()
-    logits = net(torch.rand(2, *image))
-    assert logits.shape == (2, 7 if image == (1, 28, 28) and count(net) < 100000 else 10)
-    assert logits.isfinite().all() and not torch.equal(logits[0], logits[1])
+@pytest.mark.parametrize(("make", "options", "sides"), [
+    (models.resnet18, dict(width=2), (28, 32)),
+    (models.densenet121, dict(growth=2), (28, 32)),
+    (models.digit_net, {}, (28,)),
+])  # fmt: skip
+@pytest.mark.parametrize(("channels", "classes"), [(1, 7), (3, 10)])
+def test_images_become_logits(make, options, sides, channels, classes):
+    net = make(channels, classes, **options).eval()
+    for side in sides:
+        x = torch.rand(2, channels, side, side)
+        logits = net(x)
+        assert logits.shape == (2, classes) and logits.isfinite().all()
+        assert not torch.equal(logits[0], logits[1])
+        assert torch.allclose(net(x[1:]), logits[1:], atol=1e-5)  # each image for itself
+
+
+# --- noise --------------------------------------------------------------------------------------
 
 
 def test_dropping_takes_its_noise_from_the_source_it_is_given():
     net, x = models.digit_net(), torch.rand(3, 1, 28, 28)
     plain = net(x)
+    assert torch.equal(net(x), plain) and torch.equal(net.eval()(x), plain)
+    net.train()
+    state = torch.get_rng_state()
+    noisy = net(x, Rng.of(1))
+    assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(7)
-    assert torch.equal(net(x), plain)  # without one nothing is dropped
-    assert torch.equal(net(x, Rng.of(1)), net(x, Rng.of(1)))
-    assert not torch.equal(net(x, Rng.of(1)), net(x, Rng.of(2)))
-    kept = models.classifiers._dropped(torch.ones(400, 400), 0.25, Rng.of(0))
-    assert kept.unique().tolist() == [0, pytest.approx(4 / 3)]
-    assert abs(kept.mean() - 1) < 4 * (1 / 3 / 160000) ** 0.5
+    assert torch.equal(net(x, Rng.of(1)), noisy)
+    assert not torch.equal(net(x, Rng.of(2)), noisy) and not torch.equal(noisy, plain)
 
 
-def test_an_augmented_image_is_a_shifted_or_mirrored_one():
-    pad, image = 1, torch.arange(1.0, 25).view(1, 2, 3, 4)
-    padded = nn.functional.pad(image, (pad,) * 4)
-    known = {}
-    for top, left, flip in itertools.product(range(3), range(3), (False, True)):
-        cut = padded[0, :, top:top + 3, left:left + 4]
-        if flip:  # the picture is mirrored where it is cut
-            cut = cut.flip(2)
-        known[tuple(cut.flatten().tolist())] = (top, left, flip)
-    many = image.expand(5000, -1, -1, -1)
-    found = [known[tuple(a.flatten().tolist())] for a in models.augment(many, Rng.of(3), pad)]
-    assert set(found) == set(known.values())
+def test_what_is_dropped_is_a_quarter_of_the_maps_and_half_of_the_hidden_layer():
+    net, seen = models.digit_net(), {}
+    for name, part in net.named_children():
+        part.register_forward_hook(lambda _, given, out, n=name: seen.update({n: (given[0], out)}))
+    net(torch.rand(64, 1, 28, 28), Rng.of(0))
+    for before, after, share in (("maps", "hidden", 0.25), ("hidden", "head", 0.5)):
+        there = seen[before][1] > 0
+        kept = (seen[after][0] / seen[before][1])[there]
+        assert torch.allclose(kept[kept > 0], torch.tensor(1 / (1 - share)))
+        spread = (share * (1 - share) / there.sum()) ** 0.5
+        assert abs((kept == 0).float().mean() - share) < 4 * spread
+    ones = torch.ones(5, dtype=torch.float64)
+    assert _dropped(ones, 0.5, None) is ones and _dropped(ones, 0.5, Rng.of(0)).dtype == ones.dtype
+
+
+@pytest.mark.parametrize(("pad", "count"), [(1, 1800), (4, 8100)])
+def test_an_augmented_image_is_a_shifted_or_mirrored_one(pad, count):
+    image = torch.arange(1.0, 85).view(1, 2, 6, 7)
+    padded, known = F.pad(image, (pad,) * 4), {}
+    for top, left, flip in itertools.product(range(2 * pad + 1), range(2 * pad + 1), (0, 1)):
+        cut = padded[0, :, top : top + 6, left : left + 7]
+        known[tuple((cut.flip(2) if flip else cut).flatten().tolist())] = (top, left, flip)
+    assert len(known) == 2 * (2 * pad + 1) ** 2  # no two of them are equal
+    many = image.expand(count, -1, -1, -1)
+
+    def places(**options):
+        cut = models.augment(many, Rng.of(3), **dict(pad=pad) | options)
+        return [known[tuple(row)] for row in cut.flatten(1).tolist()]
+
+    found = places()
     counts = torch.tensor([found.count(place) for place in known.values()])
-    expected = 5000 / 18
-    assert ((counts - expected) ** 2 / expected).sum() < 45  # chi squared, 17 degrees: p = 2e-4
-    straight = models.augment(many[:500], Rng.of(3), pad, flip=False)
-    assert not any(known[tuple(a.flatten().tolist())][2] for a in straight)
+    assert counts.min() > 0 and stats.chisquare(counts).pvalue > 1e-3
+    straight = places(flip=False)
+    assert {flip for *_, flip in straight} == {0}
+    assert len(set(straight)) == (2 * pad + 1) ** 2
+    if pad == 4:
+        assert torch.equal(models.augment(many, Rng.of(3)), models.augment(many, Rng.of(3), 4))
 
 
-def test_augmenting_can_be_batched_over_members():
-    x = torch.rand(2, 6, 1, 8, 8)
-    keys = torch.stack([Rng.of(s).key for s in (1, 2)])
-    both = torch.vmap(lambda k, x: models.augment(x, Rng(k)))(keys, x)
-    assert torch.equal(both[1], models.augment(x[1], Rng(keys[1])))
+# --- in fit -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [
-    lambda: models.resnet18(1, width=4), models.digit_net], ids=["resnet", "digits"])
-def test_it_learns_and_resumes_with_all_its_buffers(make, tmp_path):
-    ds = data.load("digits", size=28)
-    x, y = torch.from_numpy(ds.train_x[:, :1]), torch.from_numpy(ds.train_y).long()
-    small = isinstance(make(), models.classifiers._DigitNet)
-
-    def loss(net, batch, hp):
-        x, y = batch
-        logits = net(x, hp.rng) if small else net(nn.functional.avg_pool2d(x, 2))
-        return nn.functional.cross_entropy(logits, y), {}
-
-    def go(steps, folder=None, deadline=None):
-        return train.fit(make, loss, (x, y), [dict(seed=1)], steps, batch=32, lr=3e-3, every=5,
-                         checkpoint=folder, deadline=deadline, progress=False)[0]
-
-    net = go(40)
-    with pytest.raises(train.OutOfTime):
-        go(40, tmp_path, deadline=0.0)
-    again = go(40, tmp_path)
-    for name, value in net.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
-    test = data.unit(torch.from_numpy(ds.test_x[:, :1]))
-    test = test if small else nn.functional.avg_pool2d(test, 2)
-    right = measure.logits(net, test).argmax(1) == torch.from_numpy(ds.test_y)
-    assert right.double().mean() > 0.3
+@pytest.mark.parametrize(("make", "side", "steps", "options"), [
+    (resnet, 8, 30, dict(batch=64)),
+    (densenet, 8, 30, dict(batch=32)),
+    (models.digit_net, 28, 25, dict(lr=2e-3)),
+], ids=["resnet", "densenet", "digit_net"])  # fmt: skip
+def test_they_learn(make, side, steps, options):
+    net = fit(make, side, steps, **options)[0]
+    _, _, x, y = digits(side)
+    assert (measure.logits(net, x).argmax(1) == y).double().mean() > 0.4  # chance: 0.1
 
 
-def test_impossible_sizes():
-    for make, words in ((lambda: models.resnet18(width=0), "width is 0"),
-                        (lambda: models.densenet121(growth=-1), "growth is -1"),
-                        (lambda: models.digit_net(classes=0), "classes is 0")):
-        with pytest.raises(VaenbError, match=f"{words} and must be at least 1"):
-            make()
+@pytest.mark.parametrize(("make", "side"), [(resnet, 8), (models.digit_net, 28)])
+def test_stopped_at_every_step_it_ends_in_the_same_bits(make, side, tmp_path):
+    whole, stops = fit(make, side, 4, moved, batch=8), 0
+    assert whole.alive == [True]
+    while stops < 9:
+        try:
+            runs = fit(make, side, 4, moved, batch=8, checkpoint=tmp_path,
+                       deadline=time.monotonic() - 1)  # fmt: skip
+            break
+        except train.OutOfTime:
+            stops += 1
+    assert stops == 3 and same(runs[0], whole[0]) and runs.history == whole.history
+    seen = [b for name, b in whole[0].named_buffers() if name.endswith("num_batches_tracked")]
+    assert all(b == 4 for b in seen) and len(seen) == (20 if make is resnet else 0)
+
+
+@pytest.mark.parametrize(("make", "side"), [(lambda: resnet(2), 8), (models.digit_net, 28)])
+def test_stacked_or_one_by_one_is_the_same(make, side, monkeypatch):
+    rows, widths = [dict(seed=s) for s in (1, 2)], really_stacked(monkeypatch)
+    wide, plain = (
+        fit(lambda: make().double(), side, 3, moved, rows, chunk=c, batch=4, lr=1e-3, double=True)
+        for c in (2, 1)
+    )
+    assert (2, True) in widths
+    for k in range(2):
+        assert distance(wide[k], plain[k]) < 1e-10
+    assert distance(wide[0], wide[1]) > 0.01
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    (lambda: models.resnet18(width=0), "width is 0 and must be at least 1"),
+    (lambda: models.densenet121(growth=-1), "growth is -1 and must be at least 1"),
+    (lambda: models.digit_net(classes=0), "classes is 0 and must be at least 1"),
+    (lambda: models.digit_net(3)(torch.rand(2, 3, 32, 32)),
+     "the small net takes images of 28x28 and these are 32x32: resize them"),
+])  # fmt: skip
+def test_impossible_sizes(call, said):
+    with pytest.raises(VaenbError, match=said) as caught:
+        call()
+    assert "\n" not in str(caught.value)

@@ -243,11 +243,11 @@ def test_fit_trains_both():
     x = sentences(8, 1, 9).expand(8, 5).repeat(8, 1)  # one word again and again
     for make in (lambda: text_vae(9, 8, 16, 2), lambda: language_model(9, 8, 16)):
         rows = [dict(seed=0), dict(seed=1)]
-        runs = train.fit(make, loss, x, rows, 60, batch=16, lr=0.02, every=20, valid=x,
+        runs = train.fit(make, loss, x, rows, 40, batch=16, lr=0.03, every=20, valid=x,
                          progress=False, device="cpu")
         for run in runs.history:
             assert run["D"][0] > run["D"][-1] and run["valid_D"][-1] < 0.8 * 4 * 2.2
-        again = train.fit(make, loss, x, rows[:1], 60, batch=16, lr=0.02, every=20, valid=x,
+        again = train.fit(make, loss, x, rows[:1], 40, batch=16, lr=0.03, every=20, valid=x,
                           progress=False, device="cpu")
         assert again.history[0] == runs.history[0]
 

@@ -50,7 +50,8 @@ def nats(model, x, seed: int = 0, draws: int = 1, chunk: int | None = None) -> S
 
 
 def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = None):
-    """Importance-weighted bound on -log p(x) for images ``x`` (uint8, or float in [0, 1]): [N].
+    """Importance-weighted bound on -log p(x) for ``x``, images (uint8, or float in [0, 1]) or
+    token ids [N, T] (int64): [N].
 
     Estimator: -log of the mean over ``samples`` codes z ~ q(z|x) of p(x|z) p(z) / q(z|x) (Burda,
     Grosse & Salakhutdinov 2016, Eq. 8). It lies above -log p(x) in expectation, never rises with
@@ -77,9 +78,7 @@ def _log_weights(model, images, q, u):
     """log p(x|z) p(z) / q(z|x) for z = mean + std u, u [B, S, Z]: [B, S]."""
     z = q.mean[:, None] + q.log_std.exp()[:, None] * u
     log_q = standard_normal_log_prob(u) - q.log_std.sum(-1, keepdim=True)
-    repeated = images.repeat_interleave(u.shape[1], 0)
-    log_joint = model.likelihood.log_prob(model.decode(z.flatten(0, 1)), repeated)
-    return log_joint.view(u.shape[:2]) + standard_normal_log_prob(z) - log_q
+    return model.log_joint(images, z) - log_q
 
 
 def posteriors(model, x, chunk: int = 512) -> Gaussian:

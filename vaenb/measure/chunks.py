@@ -47,12 +47,15 @@ def evaluating(model):
 
 
 def batches(model, x, chunk: int):
-    """Pairs (start, images) of ``x`` [N, C, H, W], uint8 or float in [0, 1], fit for ``model``."""
+    """Pairs (start, images) of ``x`` [N, C, H, W], uint8 or float in [0, 1], fit for ``model``;
+    token ids, int64, stay as they are."""
     at_least_one(images=len(x), chunk=chunk)
     like = next(model.parameters())
     for start in range(0, len(x), chunk):
         part = torch.as_tensor(x[start : start + chunk]).to(like.device)
-        yield start, (part if part.is_floating_point() else unit(part)).to(like.dtype)
+        if part.dtype != torch.int64:
+            part = (part if part.is_floating_point() else unit(part)).to(like.dtype)
+        yield start, part
 
 
 def rows_at_once(model, rows: int | None) -> int:
@@ -64,5 +67,7 @@ def rows_at_once(model, rows: int | None) -> int:
         return rows
     like = next(model.parameters())
     most, numbers = (8192, 2**30) if like.is_cuda else (200, 2**25)
+    if model.decode is None:  # autoregressive ones bound their own memory
+        return most
     out = model.decode(torch.zeros(1, model.latents, device=like.device, dtype=like.dtype))
     return min(most, max(1, numbers // out.numel()))

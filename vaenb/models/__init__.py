@@ -26,6 +26,8 @@ from vaenb.models.likelihoods import (
     soft_clip,
 )
 from vaenb.models.mlp import cnn_vae, mlp_vae
+from vaenb.models.pixelcnn import PixelCNN, PixelVAE, pixel_cnn, pixel_vae, resnet_encoder
+from vaenb.models.text import LanguageModel, TextVAE, language_model, text_vae
 
 __all__ = [
     "VAE",
@@ -38,14 +40,18 @@ __all__ = [
     "DiscretisedLogistic",
     "Gaussian",
     "Hierarchy",
+    "LanguageModel",
     "LinearGaussian",
     "LogisticMixture",
     "Nats",
     "OptimalGaussian",
     "PerImageGaussian",
     "PerPixelGaussian",
+    "PixelCNN",
+    "PixelVAE",
     "SharedGaussian",
     "StudentT",
+    "TextVAE",
     "UnitGaussian",
     "augment",
     "cnn_vae",
@@ -54,10 +60,15 @@ __all__ = [
     "discretised_gaussian",
     "ghvae",
     "grey_levels",
+    "language_model",
     "lvae",
     "mlp_vae",
+    "pixel_cnn",
+    "pixel_vae",
     "resnet18",
+    "resnet_encoder",
     "small_vae",
     "soft_clip",
     "standard_normal_log_prob",
+    "text_vae",
 ]

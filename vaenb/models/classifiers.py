@@ -90,6 +90,9 @@ class _DigitNet(nn.Module):
         self.head = nn.Linear(128, classes)
 
     def forward(self, x, rng=None):
+        if x.shape[2:] != (28, 28):
+            raise VaenbError(f"the small net takes images of 28x28 and these are "
+                             f"{x.shape[2]}x{x.shape[3]}: resize them")
         h = self.hidden(_dropped(self.maps(x), 0.25, rng))
         return self.head(_dropped(h, 0.5, rng))
 
@@ -106,14 +109,19 @@ def digit_net(channels: int = 1, classes: int = 10) -> nn.Module:
 
 
 def _dropped(x, share, rng):
+    """``x`` with a share of it set to zero and the rest scaled up; all of it without ``rng``."""
     if rng is None:
         return x
     return x * (rng.uniform(*x.shape, dtype=x.dtype) > share) / (1 - share)
 
 
 def augment(x: torch.Tensor, rng, pad: int = 4, flip: bool = True) -> torch.Tensor:
-    """Images [B, C, H, W], each cut at random out of itself with a black margin of ``pad``, and
-    by the toss of a coin mirrored left to right; fit for `torch.func`."""
+    """Images [B, C, H, W], each cut at random out of itself with a black margin of ``pad`` pixels,
+    and by the toss of a coin mirrored left to right.
+
+    All placements are equally likely; the noise is ``rng``'s (`vaenb.train.Rng`), and with and
+    without ``flip`` the cuts are the same. Fit for `torch.func`.
+    """
     count, _, height, width = x.shape
     draws = rng.uniform(count, 3, dtype=x.dtype)
     top, left = ((draws[:, k, None] * (2 * pad + 1)).long() for k in (0, 1))

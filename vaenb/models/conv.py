@@ -62,9 +62,16 @@ class VAE(nn.Module):
         like = next(self.parameters())
         return rng.normal(count, self.latents, dtype=like.dtype)
 
+    def log_prob(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """log p(x|z) in nats, summed over pixels: [B] for z [B, Z], [B, S] for z [B, S, Z]."""
+        if z.ndim == 2:
+            return self.likelihood.log_prob(self.decode(z), x)
+        repeated = x.repeat_interleave(z.shape[1], 0)
+        return self.likelihood.log_prob(self.decode(z.flatten(0, 1)), repeated).view(z.shape[:2])
+
     def log_joint(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """log p(x|z) + log p(z) in nats, summed over dimensions: [B]."""
-        return self.likelihood.log_prob(self.decode(z), x) + standard_normal_log_prob(z)
+        """log p(x|z) + log p(z) in nats, summed over dimensions: [B] or [B, S], as `log_prob`."""
+        return self.log_prob(x, z) + standard_normal_log_prob(z)
 
     def forward(self, x: torch.Tensor, rng) -> Nats:
         """Distortion (one draw of z) and rate (closed form) of images [B, C, H, W]."""

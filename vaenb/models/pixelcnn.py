@@ -215,9 +215,9 @@ def pixel_cnn(
 ) -> PixelCNN:
     """The masked PixelCNN of thirteen layers, without a code the autoregressive baseline.
 
-    A type A convolution, then residual bottlenecks with type B ones, ``kernels`` in all; from the
-    fourth layer on the input gets the output of the third last layer too, through a bottleneck of
-    its own, and so does the sum's end. z enters by a linear layer to four maps beside the image.
+    A type A convolution, then residual bottlenecks with type B ones, ``kernels`` in all. From the
+    fourth layer on the output of the layer three before joins the input, through a bottleneck of
+    its own; so it does at the end. z enters by a linear layer to four maps beside the image.
     778368 parameters, and 894400 with 32 latents.
 
     Raises VaenbError for images that are not square and of one channel, sizes below 1, kernels
@@ -234,8 +234,7 @@ def pixel_cnn(
 class PixelVAE(VAE):
     """A VAE whose decoder also sees the pixels before: posterior, code and prior_code as `VAE`."""
 
-    def decode(self, z):
-        raise VaenbError("the decoder needs pixels too: take log_prob(x, z) or sample(z, rng)")
+    decode = None  # the decoder needs pixels too: log_prob(x, z) and sample(z, rng)
 
     def log_prob(self, x, z, rows: int | None = None):
         """log p(x|z) in nats, [B] for z [B, Z] and [B, S] for [B, S, Z]: `PixelCNN.log_prob`."""

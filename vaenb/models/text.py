@@ -88,6 +88,8 @@ class TextVAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
 
+    decode = None  # the decoder needs words too: log_prob(x, z) and sample(z, ...)
+
     def posterior(self, x: torch.Tensor) -> Gaussian:
         """q(z|x) for token ids [B, T]."""
         mean, log_variance = self.encoder(x).chunk(2, -1)
@@ -241,14 +243,20 @@ def _numbers(like):
 
 def _check_tokens(x, vocabulary):
     if x.ndim != 2 or x.dtype != torch.int64:
-        raise VaenbError(f"sentences are {str(x.dtype)[6:]} {list(x.shape)} and must be token "
-                         f"ids, int64 [sentences, tokens]")
+        raise VaenbError(
+            f"sentences are {str(x.dtype)[6:]} {list(x.shape)} and must be token "
+            f"ids, int64 [sentences, tokens]"
+        )
     if x.shape[1] < 2:
-        raise VaenbError(f"sentences of length {x.shape[1]} have nothing to predict: give at "
-                         f"least the start and the end symbol")
+        raise VaenbError(
+            f"sentences of length {x.shape[1]} have nothing to predict: give at "
+            f"least the start and the end symbol"
+        )
     if not x.is_cuda and len(x) and not 0 <= x.min() <= x.max() < vocabulary:
-        raise VaenbError(f"tokens run from {x.min()} to {x.max()} and the vocabulary has the ids "
-                         f"0 to {vocabulary - 1}: build the model for the data's vocabulary")
+        raise VaenbError(
+            f"tokens run from {x.min()} to {x.max()} and the vocabulary has the ids "
+            f"0 to {vocabulary - 1}: build the model for the data's vocabulary"
+        )
 
 
 def _share(dropout):

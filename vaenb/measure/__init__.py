@@ -14,6 +14,7 @@ from vaenb.measure.fidelity import (
 )
 from vaenb.measure.information import Information, active_units, information, log_aggregate
 from vaenb.measure.labels import accuracy_bound, label_information
+from vaenb.measure.lag import model_posterior_mean
 from vaenb.measure.nearest import bernoulli_floor, memorised, nearest
 from vaenb.measure.probes import probes
 from vaenb.measure.scores import inception, upper_hull
@@ -21,5 +22,5 @@ from vaenb.measure.scores import inception, upper_hull
 __all__ = ["Information", "Spent", "accuracy_bound", "active_units", "bernoulli_floor"]
 __all__ += ["convergence", "feature_extractor", "features", "frechet", "inception"]
 __all__ += ["information", "iw_nll", "label_information", "layer_posteriors", "log_aggregate"]
-__all__ += ["logits", "memorised", "mse", "nats", "nearest", "posteriors", "probes", "psnr"]
-__all__ += ["reconstructions", "samples", "upper_hull"]
+__all__ += ["logits", "memorised", "model_posterior_mean", "mse", "nats", "nearest"]
+__all__ += ["posteriors", "probes", "psnr", "reconstructions", "samples", "upper_hull"]

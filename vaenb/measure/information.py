@@ -27,12 +27,13 @@ class Information(NamedTuple):
     ceiling: float  # log N
     mi_batch: float  # with mixtures over minibatches
     batch: int
-    batch_ceiling: float  # log of batch
+    batch_ceiling: float  # log of batch, or the mean over groups
     mi_corrected: float  # with the batch's mixture weighted for the whole set; may pass `ceiling`
 
 
 def information(
-    mean, log_std, *, draws: int = 1, points: int | None = None, batch: int = 128, seed: int = 0
+    mean, log_std, *, draws: int = 1, points: int | None = None, batch: int = 128, seed: int = 0,
+    groups=None,
 ) -> Information:
     """I(x; z) and KL(q(z) || N(0, I)) for the posteriors N(mean, exp(2 log_std)), both [N, Z].
 
@@ -46,6 +47,9 @@ def information(
     images' population it is too low on average, and never above log N. ``mi_batch`` puts only a
     random batch of ``batch`` images into the mixture, as is often done: lower again, and never
     above log ``batch`` (a set smaller than a batch is one batch; images left over are dropped).
+    ``groups``, a list of rows, takes the place of random batches: as where sentences of one length
+    make a batch (He et al. 2019). Their means count by their sizes, their ceiling is the mean of
+    log size, and ``batch`` in the answer is the largest.
     ``mi_corrected`` weighs the same batches for the whole set, as `log_aggregate` does; its
     mixture's density is unbiased, its logarithm too low on average, so the information comes out
     too high. It saturates at log N.
@@ -71,8 +75,10 @@ def information(
     rng = Rng.of(seed, "evaluation", device=mean.device)
     order = rng.uniform(count, dtype=torch.float64).argsort()
     chosen = order[:points]
-    groups = order[: count - count % batch].split(batch)
-    within = torch.arange(batch, device=mean.device)
+    if groups is None:
+        groups = order[: count - count % batch].split(batch)
+    groups = [torch.as_tensor(rows, device=mean.device) for rows in groups]
+    grouped, batch = sum(map(len, groups)), max(map(len, groups))
     found, found_batch, corrected = torch.zeros_like(mean[chosen, 0]), 0.0, 0.0
     for _ in range(draws):
         u = rng.normal(*mean.shape, dtype=torch.float64)
@@ -82,15 +88,16 @@ def information(
         mixture = [_log_mixture(z[rows], own[rows], rows, table, constant) for rows in parts]
         found += (own[chosen] - torch.cat(mixture)) / draws
         for rows in groups:
+            within = torch.arange(len(rows), device=mean.device)
             scores = _scores(z[rows], own[rows], within, table[rows], constant[rows])
-            share = draws * len(groups)
-            found_batch += (own[rows] - _log_mean(scores)).mean() / share
-            mixture = (scores + _log_weights(batch, count, scores)).logsumexp(1)
-            corrected += (own[rows] - mixture).mean() / share
+            found_batch += (own[rows] - _log_mean(scores)).sum() / (draws * grouped)
+            mixture = (scores + _log_weights(len(rows), count, scores)).logsumexp(1)
+            corrected += (own[rows] - mixture).sum() / (draws * grouped)
     mi, error = found.mean(), found.std(unbiased=False) / max(len(found) - 1, 1) ** 0.5
     whole = (float(v) for v in (rate, mi, rate - mi, error))
-    ceilings = math.log(count), float(found_batch), batch, math.log(batch)
-    return Information(*whole, *ceilings, float(corrected))
+    ceiling = sum(len(rows) * math.log(len(rows)) for rows in groups) / grouped
+    return Information(*whole, math.log(count), float(found_batch), batch, ceiling,
+                       float(corrected))
 
 
 def _log_mixture(z, own, place, table, constant):

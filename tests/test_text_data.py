@@ -415,7 +415,7 @@ def test_a_draw_depends_on_its_seed_and_on_nothing_else(small):
 
 
 def test_the_split_and_the_text_made_of_it(small, monkeypatch):
-    monkeypatch.setattr(sequences, "weights", lambda: small)  # seconds less
+    monkeypatch.setattr(sequences, "weights", lambda vocabulary=1000: small)  # seconds less
     train, valid, test = sequences.generate()
     assert [len(part.tokens) for part in (train, valid, test)] == [16000, 2000, 2000]
     whole = sequences.draw(small)
@@ -429,3 +429,12 @@ def test_the_split_and_the_text_made_of_it(small, monkeypatch):
     assert got.complete and "another stream" in got.note and got.describe()["entries"] == 1004
     for settings in ({"size": 5}, {"limit": 20}, {"labels": True}):
         refuses("synthetic|leave out", text.load, "synthetic", **settings)
+
+
+def test_a_smaller_synthetic_text_says_that_it_is_smaller():
+    got = text.synthetic(vocabulary=20, count=50)
+    assert [len(got.part(p)) for p in ("train", "valid", "test")] == [40, 5, 5]
+    assert len(got.words) == 24 and not got.complete and "50 sequences of 20 words" in got.note
+    assert got.train.ids.max() <= 23 and (got.test.lengths == 12).all()
+    refuses("count=9|at least 10", text.synthetic, 20, 9)
+    refuses("2 words", text.synthetic, 1, 50)

@@ -182,6 +182,8 @@ def _compare(rule, a, b, sa, sb):
     metrics = [m.strip() for m in rule["metric"].split("|")]
     values_a, used_a, said_a = _side(a, sa, metrics[0])
     values_b, used_b, said_b = _side(b, sb, metrics[-1])
+    if rule["b"].startswith("number:"):
+        values_b = dict.fromkeys(values_a, float(rule["b"].removeprefix("number:")))
     margin = float(rule["margin"] or 0)
     out = dict(used=used_a + used_b, said=", ".join(filter(None, (said_a, said_b))))
     if rule["test"] == "fisher":
@@ -322,8 +324,8 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     sides = [parse(rule["a"], rule["experiment"])]
     pair = rule["test"] in ("below", "above", "within", "fisher", "always below")
     cells = rule["test"] in ("correlates", "anticorrelates", "depends", "varies more")
-    if rule["test"] == "always below" and not rule["b"]:
-        sides *= 2  # two metrics of the same records
+    if pair and (not rule["b"] or rule["b"].startswith("number:")):
+        sides *= 2  # two metrics of the same records, or one against a number
     elif pair or (cells and rule["b"]):
         sides.append(parse(rule["b"], rule["experiment"]))
     sets = [chosen(found, side) for side in sides]

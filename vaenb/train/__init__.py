@@ -2,7 +2,7 @@
 
 from vaenb.train.grid import grid
 from vaenb.train.loop import OutOfTime, Runs, device, fit
-from vaenb.train.parts import Parts, Saved
+from vaenb.train.parts import NotFinite, Parts, Saved
 from vaenb.train.rng import Rng, key
 
-__all__ = ["OutOfTime", "Parts", "Rng", "Runs", "Saved", "device", "fit", "grid", "key"]
+__all__ = ["NotFinite", "OutOfTime", "Parts", "Rng", "Runs", "Saved", "device", "fit", "grid", "key"]

@@ -14,6 +14,10 @@ from vaenb.train.checkpoint import Checkpoint
 from vaenb.train.loop import SAVE_SECONDS, OutOfTime
 
 
+class NotFinite(VaenbError):
+    """A loss or a parameter that is no number any more: training stops there."""
+
+
 class Parts:
     """A model in named ``parts`` (modules), each with an optimiser of its own.
 
@@ -52,7 +56,8 @@ class Parts:
         norms = {name: torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
                  for name, group in self.parameters.items()}
         if self.clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+            whole = torch.linalg.vector_norm(torch.stack(list(norms.values())))
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip, whole)
         for name in names:
             self.optimisers[name].step()
         return norms
@@ -113,7 +118,7 @@ class Saved:
     def tick(self, now: bool = False) -> None:
         """Save if half a minute has passed since the last time, or ``now``.
 
-        Raises `OutOfTime` after the deadline, when all is saved, and VaenbError where a parameter
+        Raises `OutOfTime` after the deadline, when all is saved, and `NotFinite` where a parameter
         is no longer finite; what was saved before stays.
         """
         clock = time.monotonic()
@@ -129,11 +134,11 @@ class Saved:
             raise OutOfTime("time is up: run the same command again to go on")
 
     def check(self, loss: float = 0.0) -> None:
-        """Raises VaenbError if ``loss`` or a parameter is not a finite number."""
+        """Raises `NotFinite` if ``loss`` or a parameter is not a finite number."""
         fine = math.isfinite(loss) and all(
             bool(p.isfinite().all()) for p in self.parts.model.parameters())
         if not fine:
             where = ", ".join(f"{k} {v}" for k, v in (self.facts | self.row).items()
                               if isinstance(v, (int, float, str)))
-            raise VaenbError(f"training met a number that is not finite ({where}): what was saved "
-                             f"before is kept; take a smaller learning rate")
+            raise NotFinite(f"training met a number that is not finite ({where}): what was saved "
+                            f"before is kept; take a smaller learning rate")

@@ -5,6 +5,10 @@ const shade = u => {  // 0 dark, 1 light
   return `rgb(${STOPS[k].map((a, i) => Math.round(a + t * (STOPS[k + 1][i] - a)))})`;
 };
 
+const R = 3;  // radius of the points in a cloud
+const SHAPES = ['m-1,0a1,1 0 1,0 2,0a1,1 0 1,0-2,0z', 'm0-1.35 1.35,1.35-1.35,1.35-1.35-1.35z',
+  'm0-1.3 1.25,2.2h-2.5z', 'm-1-1h2v2h-2z', 'm0,1.3 1.25-2.2h-2.5z'];
+
 class Chart extends HTMLElement {  // what the elements share
   connectedCallback() {
     const build = () => this.shadowRoot || this.build();
@@ -30,8 +34,7 @@ class Chart extends HTMLElement {  // what the elements share
   }
 
   mark(to, group, x, y, r, kind = '') {  // group -1 is a star
-    const d = ['M-1,0a1,1 0 1,0 2,0a1,1 0 1,0-2,0z', 'M0-1.35 1.35,0 0,1.35-1.35,0z',
-      'M0-1.3 1.25,.9H-1.25z', 'M-1-1H1V1H-1z', 'M0,1.3 1.25-.9H-1.25z'][group % 5] ||
+    const d = SHAPES[group % 5] ||
       'M0-1.7 .4-.5 1.6-.5 .65.2 1 1.4 0 .7-1 1.4-.65.2-1.6-.5-.4-.5z';
     this.add(to, 'path', {d, class: kind, transform: `translate(${x} ${y}) scale(${r})`});
   }
@@ -76,6 +79,25 @@ g,label input{color:color-mix(in srgb,var(--c) 70%,currentColor)}
 .bar i{width:120px;height:10px;border-radius:3px}
 .bar i~span{margin-right:.8em}
 .key .tight svg{width:14px}
+.run{display:flex;flex-wrap:wrap;flex:1 0 100%;align-items:center;gap:.3em 1em}
+.run [type=range]{flex:1 1 200px;width:0;margin:0}
+.run button{display:flex;align-items:center;gap:.5em;min-width:6.2em;height:36px;padding:0 .9em;
+font:inherit;color:inherit;background:none;border:1px solid;border-radius:6px;cursor:pointer}
+.panel{flex:1 1 250px;min-width:0;max-width:400px}
+.panel>b{margin:0}
+.panel,.panel div{font-size:12px}
+.panel>b,.panel>b+div{font-size:14px}
+.cloud path{fill-opacity:.5;stroke:currentColor;vector-effect:non-scaling-stroke}
+.cloud .beyond{fill:none}
+.zero{opacity:.4}
+.diagonal{stroke-dasharray:6 4;opacity:.8}
+.path{stroke-width:1.5}
+.dots{stroke-width:4.5;stroke-linecap:round}
+.dim{opacity:.6}
+.values{grid-template-columns:repeat(auto-fill,minmax(90px,1fr));margin-top:.5em}
+.run,dd{font-variant-numeric:tabular-nums}
+.values dd{font-size:14px;white-space:nowrap}
+.wide{grid-column:1/-1;display:flex;align-items:baseline;gap:.8em}
 .chart text{user-select:none}
 .live{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .plot{position:relative}
@@ -522,6 +544,231 @@ class Grid extends Chart {  // grid_explorer: a grid of models, and the plane of
   }
 }
 
-for (const [name, made] of [['vae-explorer', Frames], ['vae-curves', Curves], ['vae-grid', Grid]])
+class Points extends Chart {  // points_explorer: clouds that move, a panel a model
+  build() {
+    super.build();
+    const {data, at, input} = this, both = at('.both'), last = data.at.length - 1;
+    const bar = this.add(both, 'div', {class: 'run'});
+    both.before(at('.key'));
+    this.button = this.add(bar, 'button', {type: 'button'});
+    this.icon = this.add(this.add(this.button, 'svg', {width: 14, height: 14,
+      'aria-hidden': true}), 'path');
+    this.verb = this.add(this.button, 'span');
+    const most = Math.max(...data.at.map(([, text]) => text.length));
+    this.when = this.add(bar, 'span', {style: `min-width:${most + 15}ch`});
+    bar.append(input);
+    for (const name of ['.left', '.right']) at(name).remove();
+    this.live = this.add(bar, 'div', {class: 'live', 'aria-live': 'polite'});
+    this.panels = data.panels.map((p, i) => this.panel(both, p, i));
+    this.pin = data.first;
+    this.over = -1;
+    this.legend(at('.key'));
+    input.max = input.value = this.place = this.shown = last;
+    input.oninput = () => { this.playing = false; this.go(+input.value); };
+    this.button.onclick = () => this.toggle();
+    both.onkeydown = e => {
+      const step = {n: 1, p: -1}[e.key], n = this.count;
+      if (e.altKey || e.ctrlKey || e.metaKey) return;
+      if (e.key == ' ' && e.target != this.button) e.repeat || this.toggle();
+      else if (step) this.choose((Math.max(this.pin, step < 0 ? 0 : -1) + step + n) % n);
+      else if (e.key == 'Escape' && this.pin >= 0) this.choose(-1);
+      else return;
+      e.preventDefault();
+    };
+    this.words();
+    this.show();
+  }
+
+  panel(to, {name, frames}, i) {
+    const {data} = this, div = this.add(to, 'div', {class: 'panel', role: 'group',
+      'aria-label': name});
+    const head = this.add(div, 'b', {class: 'key'}, data.member ? name : '');
+    if (!data.member) this.mark(this.cloud(this.sign(head, name), i), 0, 13, 7, 4);
+    const label = this.add(div, 'div');
+    this.add(div, 'div', {}, data.y);
+    const svg = this.add(div, 'svg', {class: 'chart', 'aria-hidden': true});
+    this.add(div, 'div', {class: 'x'}, data.x);
+    const p = {name, i, frames, label, svg, values: this.add(div, 'dl', {class: 'values'}),
+      clouds: frames.map(f => this.unpack(f.points)),
+      last: data.at.map(([at]) => frames.filter(f => f.at <= at).length - 1)};
+    svg.onpointermove = e => this.look(this.near(p, e));
+    svg.onpointerleave = () => this.look(-1);
+    svg.onclick = e => {
+      this.over = -1;
+      this.choose(this.near(p, e));
+      this.input.focus({preventScroll: true});
+    };
+    return p;
+  }
+
+  unpack(text) {  // [-1, 1] for the axis, farther out for what lies beyond it
+    const s = atob(text), c = i => s.charCodeAt(i), all = new Float32Array(s.length / 3 * 2);
+    this.count = s.length / 3;
+    for (let i = 0; i < this.count; i++) {
+      all[2 * i] = ((c(3 * i) << 4 | c(3 * i + 1) >> 4) - 2047) / 2046;
+      all[2 * i + 1] = (((c(3 * i + 1) & 15) << 8 | c(3 * i + 2)) - 2047) / 2046;
+    }
+    return all;
+  }
+
+  legend(to) {
+    const {groups, panels, beyond} = this.data;
+    groups.forEach((name, k) =>
+      this.mark(this.cloud(this.sign(to, name), panels.length + k), k, 13, 7, 4));
+    const svg = this.sign(to, 'a chosen point and its path');
+    this.add(svg, 'path', {d: 'M1,12 8,11 19,7', class: 'line path'});
+    this.add(svg, 'path', {d: 'M1,12h0M8,11h0M19,7h0', class: 'line dots'});
+    this.mark(svg, 0, 19, 7, 5.5, 'ring');
+    if (beyond)
+      this.mark(this.add(this.sign(to, 'beyond the axes'), 'g', {class: 'cloud'}), 0, 13, 7, 4,
+        'beyond');
+  }
+
+  cloud(to, i) {
+    const g = this.colour(to, i);
+    g.setAttribute('class', 'cloud');
+    return g;
+  }
+
+  go(k) {
+    this.input.value = k;
+    this.speed = 6 * Math.max(1, Math.abs(k - this.place));  // there in a sixth of a second
+    this.words();
+    this.wake();
+  }
+
+  toggle() {
+    const {input} = this;
+    this.playing = !this.playing;
+    if (this.playing && input.value == input.max) input.value = this.place = 0;
+    this.speed = 6;
+    this.words();
+    this.wake();
+  }
+
+  wake(then = performance.now()) {
+    this.loop ||= requestAnimationFrame(now => this.tick(now - then, now));
+  }
+
+  tick(passed, now) {
+    const {input, playing} = this, goal = +(playing ? input.max : input.value);
+    const still = matchMedia('(prefers-reduced-motion:reduce)').matches;
+    const far = goal - this.place, step = this.speed * Math.max(0, Math.min(passed, 250)) / 1000;
+    this.loop = 0;
+    this.place = Math.abs(far) <= step || still && !playing ? goal :
+      this.place + Math.sign(far) * step;
+    const k = still ? Math.floor(this.place) : Math.ceil(this.place);
+    this.playing = playing && this.place < goal;
+    if (playing) {
+      const moved = k != input.value || !this.playing;
+      input.value = k;
+      if (moved) this.words();
+    }
+    this.draw(still ? k : this.place);
+    if (this.place != goal && this.isConnected) this.wake(now);
+  }
+
+  choose(i) {
+    this.pin = i;
+    this.words();
+    this.draw();
+  }
+
+  look(i) {
+    if (i == this.over) return;
+    this.over = i;
+    this.words();
+    this.draw();
+  }
+
+  words() {  // all that is told of the frame, but not read aloud while it plays
+    const {data, input, playing, count} = this, k = +input.value, said = [];
+    const i = this.over < 0 ? this.pin : this.over, when = `${data.at[k][1]} decoder updates`;
+    const text = u => (Math.abs(u) > 1 ? u < 0 ? '< ' : '> ' : '') +
+      (Math.max(-1, Math.min(1, u)) * data.half).toFixed(2)
+        .replace(/^-0.00$/, '0.00').replace('-', '\u2212');
+    for (const {name, frames, clouds, last, label, values} of this.panels) {
+      const frame = frames[last[k]], all = clouds[last[k]];
+      const told = frame ? [...frame.told] : [], group = data.groups[data.member[i]];
+      label.textContent = frame ? frame.label : 'not yet begun';
+      told.push(i < 0 || !frame ? ['point', 'none chosen'] : [`point ${i + 1} of ${count}` +
+        (group ? `, ${group}` : ''), `(${text(all[2 * i])}, ${text(all[2 * i + 1])})`]);
+      values.textContent = '';
+      told.forEach(([name, text], n) => {
+        const div = this.add(values, 'div', {class: n == told.length - 1 ? 'wide' : ''});
+        this.add(div, 'dt', {}, name);
+        this.add(div, 'dd', {}, text);
+      });
+      said.push(`${name}: ${label.textContent}, ` + told.map(pair => pair.join(' ')).join(', '));
+    }
+    this.when.textContent = when;
+    this.verb.textContent = playing ? 'Pause' : 'Play';
+    this.icon.setAttribute('d', playing ? 'M2,1h4v12H2zM8,1h4v12H8z' : 'M2,1 13,7 2,13z');
+    input.setAttribute('aria-valuetext', when);
+    if (!playing && this.over < 0) this.live.textContent = `${when}. ${said.join('. ')}.`;
+  }
+
+  show() {  // the parts that stay, and empty ones for those that move
+    const {data: {groups, panels, xticks}} = this;
+    const left = 14 + 7 * Math.max(...xticks.map(t => t[1].length));
+    for (const p of this.panels) {
+      this.chart = p.svg;
+      const {svg, X, Y, rule} = this.axes(38, p.svg.clientWidth - left - 6);  // a square
+      rule(.5, 0, .5, 1, 'zero');
+      rule(0, .5, 1, .5, 'zero');
+      rule(0, 0, 1, 1, 'diagonal');
+      this.add(svg, 'text', {x: X(1) + 6, y: Y(1) + 5}, 'y = x');
+      const part = (to, kind = '') => this.add(to, 'path', {class: kind});
+      p.at = [X, Y];
+      p.all = this.add(svg, 'g');
+      p.parts = (groups.length ? groups : [0]).map((_, k) => {
+        const g = this.cloud(p.all, groups.length ? panels.length + k : p.i);
+        g.setAttribute('transform', `scale(${R})`);
+        return [part(g), part(g, 'beyond')];
+      });
+      p.path = [part(svg, 'line path'), part(svg, 'line dots'), part(svg, 'line ring')];
+    }
+    this.draw();
+  }
+
+  draw(place = this.shown) {
+    const {data: {member}, pin, over, count} = this, k = Math.floor(place), t = place - k;
+    const i = over < 0 ? pin : over;
+    this.shown = place;
+    for (const p of this.panels) {
+      const {clouds, last, at: [X, Y]} = p, a = last[k], b = last[Math.ceil(place)];
+      const from = clouds[a], to = clouds[b], near = t < .5 ? from : to;
+      const d = p.parts.map(() => ['', '']), now = p.now = new Float32Array(from ? 2 * count : 0);
+      const mix = from && from.map((u, j) => u + t * (to[j] - u));
+      for (let j = 0; from && j < count; j++) {
+        const x = now[2 * j] = X((mix[2 * j] + 1) / 2);
+        const y = now[2 * j + 1] = Y((mix[2 * j + 1] + 1) / 2), g = member[j] || 0;
+        const out = +(Math.max(Math.abs(near[2 * j]), Math.abs(near[2 * j + 1])) > 1);
+        d[g][out] += `M${(x / R).toFixed(2)},${(y / R).toFixed(2)}${SHAPES[g]}`;
+      }
+      p.parts.forEach((pair, g) => pair.forEach((e, out) => e.setAttribute('d', d[g][out])));
+      p.all.setAttribute('class', i < 0 ? '' : 'dim');
+      const been = i < 0 || !from ? [] : clouds.slice(0, a + 1).map(u =>
+        `${X((u[2 * i] + 1) / 2).toFixed(1)},${Y((u[2 * i + 1] + 1) / 2).toFixed(1)}`);
+      if (been.length) been.push([...now.slice(2 * i, 2 * i + 2)].map(u => u.toFixed(1)));
+      const end = been.at(-1), ring = end && `M${end}m-7,0a7,7 0 1,0 14,0a7,7 0 1,0-14,0z`;
+      [end && 'M' + been.join('L'), been.map(u => `M${u}h0`).join(''), ring].forEach((d, n) =>
+        p.path[n].setAttribute('d', d || ''));
+    }
+  }
+
+  near({now}, e) {  // the point under the pointer, -1 for none
+    const {left, top} = e.currentTarget.getBoundingClientRect();
+    let best = -1, least = 18;
+    for (let i = 0; i < now.length / 2; i++) {
+      const far = Math.hypot(now[2 * i] - e.clientX + left, now[2 * i + 1] - e.clientY + top);
+      if (far < least) [best, least] = [i, far];
+    }
+    return best;
+  }
+}
+
+for (const [name, made] of [['vae-explorer', Frames], ['vae-curves', Curves], ['vae-grid', Grid],
+  ['vae-points', Points]])
   customElements.get(name) || customElements.define(name, made);
 })();

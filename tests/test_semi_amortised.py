@@ -1,0 +1,142 @@
+"""Chapter 4's own lines, taken from its notebook: the inner loop and the semi-amortised step."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import vaenb
+from vaenb import data, models, nbtool, train
+
+
+@pytest.fixture(scope="module")
+def cells():
+    notebook = nbtool.read(vaenb.ROOT / "notebooks" / "04_lagging_inference.ipynb")
+    space = {}
+    for cell in notebook["cells"]:
+        if cell["id"] in ("objective", "semi-amortised"):
+            exec(nbtool.source(cell), space)
+    return SimpleNamespace(**space)
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    model = models.text_vae(9, 4, 5, 2, weights=(-0.8, 0.8), embeddings=(-1.0, 1.0)).double()
+    x = torch.randint(4, 9, (6, 7), generator=torch.Generator().manual_seed(1))
+    x[:, 0] = data.text.START
+    return model, x
+
+
+def exact(model, x, rngs, last, weight, cells):
+    """The gradients of the loss after the refinement, by differentiating all of it."""
+    code, speed = model.encoder(x), 0.0
+    with torch.backends.mkldnn.flags(enabled=False):  # its LSTM cannot be differentiated twice
+        for rng in rngs:
+            loss = cells.bound(model, x, code, rng(), weight, len(x))
+            [slope] = torch.autograd.grad(loss, code, create_graph=True)
+            clip = (5 / slope.norm(dim=1, keepdim=True)).clamp(max=1).detach()
+            speed = 0.5 * speed + clip * slope
+            code = code - speed
+        loss = cells.bound(model, x, code, last(), weight, len(x))
+        return loss, torch.autograd.grad(loss, list(model.parameters()))
+
+
+@pytest.mark.filterwarnings("ignore:TF32")
+@pytest.mark.parametrize("factor", [1.0, 40.0])  # with the second, norms are clipped
+def test_the_semi_amortised_gradient_is_exact(cells, factor):
+    model, x = small()
+    bound = cells.bound
+    rngs = [lambda k=k: train.Rng.of(0, "noise", k) for k in range(5)]
+    try:
+        cells.semi_amortised_loss.__globals__["bound"] = lambda *a: factor * bound(*a)
+        cells.bound = lambda *a: factor * bound(*a)
+        told = cells.semi_amortised_loss(model, x, rngs[:4], rngs[4], 0.7)
+        found = torch.autograd.grad(told, list(model.parameters()))
+        path, clips = cells.refined(model, x, model.encoder(x), rngs[:4], 0.7, len(x))
+        loss, true = exact(model, x, rngs[:4], rngs[4], 0.7, cells)
+    finally:
+        cells.bound = cells.semi_amortised_loss.__globals__["bound"] = bound
+    assert (torch.stack(clips).min() < 1) == (factor > 1)
+    for (name, _), a, b in zip(model.named_parameters(), found, true, strict=True):
+        assert torch.allclose(a, b, rtol=2e-3, atol=2e-4 * b.abs().max()), name
+
+
+def test_the_refinement_lowers_the_bound_and_forgets_the_batch(cells):
+    model, x = small()
+    model.eval()
+    seen = cells.SemiAmortised(model, 6, 10, 0)
+    u = torch.zeros(6, 2, dtype=torch.float64)
+    fixed = SimpleNamespace(normal_like=lambda like: u[: len(like)])
+    path, _ = cells.refined(model, x, model.encoder(x), [lambda: fixed] * 10, 1.0, 6)
+    with torch.no_grad():
+        before, after = (float(cells.bound(model, x, c, fixed, 1.0, 6))
+                         for c in (path[0], path[-1]))
+    assert after < before - 0.01
+    whole, part = seen.posterior(x), seen.posterior(x[:1])
+    assert whole.mean.shape == (6, 2)
+    q = seen.posterior(x)
+    assert torch.equal(q.mean, whole.mean)
+    nats = seen(x, train.Rng.of(0, "noise"))
+    assert torch.allclose(nats.rates[0], whole.rate()) and nats.distortion.shape == (6,)
+    assert part.mean.shape == (1, 2)
+
+
+def toy():
+    """Parts whose encoder's loss is told beforehand, and what moved them."""
+    torch.manual_seed(0)
+    model, _ = small()
+    parts = train.Parts(model, lambda p: torch.optim.SGD(p, lr=0.1), 5.0,
+                        encoder=model.encoder, decoder=model.decoder)
+    return model, parts
+
+
+@pytest.mark.parametrize(("losses", "taken"), [
+    ([3, 3, 2, 2, 1, 1, 2, 2, 9, 9], 8),  # the window of steps 7 and 8 is above that of 5 and 6
+    ([3, 3, 3, 3, 4, 4], 6),  # equal is not above
+    ([1, 5, 3, 3, 2, 2, 3, 3], 8),  # means of windows count, not steps
+])  # fmt: skip
+def test_the_inner_loop_ends_where_a_window_rises(cells, losses, taken):
+    model, parts = toy()
+    told = iter(losses)
+
+    def loss(x):
+        return (model.encoder.head.weight.sum() * 0 + next(told)).expand(4)
+
+    before = [p.clone() for p in model.decoder.parameters()]
+    found = cells.catch_up(parts, loss, None, lambda: None, 2, lambda x: 4)
+    assert found == taken
+    for a, b in zip(before, model.decoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_inner_loop_has_a_cap_and_can_be_fixed(cells):
+    model, parts = toy()
+
+    def loss(x):
+        return model.encoder.head.weight.square().sum().expand(2)  # falls at every step
+
+    assert cells.catch_up(parts, loss, None, lambda: None, 15, lambda x: 2) == 99
+    assert cells.catch_up(parts, loss, None, lambda: None, 15, lambda x: 2, fixed=7) == 7
+
+
+def test_an_aggressive_step_moves_the_decoder_once_on_its_own_batch(cells):
+    model, x = small()
+    parts = train.Parts(model, lambda p: torch.optim.SGD(p, lr=0.1), 5.0,
+                        encoder=model.encoder, decoder=model.decoder)
+    seen = []
+
+    def loss(batch):
+        seen.append(batch)
+        nats = model(batch, train.Rng.of(0, "noise", len(seen)))
+        return nats.distortion + nats.rates[0]
+
+    other = x.flip(0)
+    before = [p.clone() for p in model.encoder.parameters()]
+    taken, norms = cells.aggressive_step(parts, loss, x, lambda: other, 2,
+                                         lambda b: b[:, 1:].numel(), fixed=3)
+    assert taken == 3 and set(norms) == {"encoder", "decoder"}
+    assert [torch.equal(b, x) for b in seen] == [True, False, False, True]
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.encoder.parameters(),
+                                                     strict=True))
+    assert math.isfinite(float(norms["decoder"]))

@@ -81,7 +81,7 @@ CELLS = dict.fromkeys(("correlates", "anticorrelates", "varies more"), 2) | {"de
 def test_the_rules_are_well_formed():
     rules, claims = targets.rules(), {c["id"] for c in targets.claims()}
     named = {f"C{i:02d}" for i in range(1, 19)} | {f"R{i:02d}" for i in range(1, 15)}
-    named |= {f"I{i:02d}" for i in range(1, 16)}
+    named |= {f"I{i:02d}" for i in range(1, 16)} | {f"L{i:02d}" for i in range(1, 17)}
     assert {r["claim"] for r in rules} == named and len(rules) > 100
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
@@ -90,6 +90,8 @@ def test_the_rules_are_well_formed():
         sides = [parse(rule["a"], rule["experiment"])]
         if rule["test"] == "trend":
             assert rule["b"] in ("increasing", "decreasing") and sides[0]["over"]
+        elif rule["b"].startswith("number:"):
+            assert rule["test"] in ("below", "above") and float(rule["b"].partition(":")[2]) > 0
         else:
             sides.append(parse(rule["b"], rule["experiment"]))
         assert all(side["experiments"] for side in sides)

@@ -36,6 +36,7 @@ run: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_sweep.py
+	$(BIN)/python tests/bench_text.py
 
 clean: # what make made; runs/ stays
 	rm -rf _build $(VENV) *.egg-info

@@ -15,7 +15,7 @@ from vaenb.models.classifiers import _dropped, _positive
 from vaenb.models.conv import Nats
 from vaenb.models.latents import Gaussian, standard_normal_log_prob
 
-NUMBERS, NUMBERS_ON_GPU = 2**22, 2**28  # of gates or logits held at once: 16 MiB and 1 GiB
+NUMBERS, NUMBERS_ON_GPU = 2**19, 2**28  # of gates or logits held at once: 2 MiB (a cache) and 1 GiB
 
 
 class _Encoder(nn.Module):
@@ -111,7 +111,7 @@ class TextVAE(nn.Module):
         for z [B, S, Z], many codes for each sentence.
 
         At most ``numbers`` gates of the LSTM and as many logits are held at once (by default
-        2^22 on a CPU and 2^28 on a GPU) where no gradient is asked for.
+        2^19 on a CPU and 2^28 on a GPU) where no gradient is asked for.
         """
         if z.ndim == 2:
             return self.decoder.log_prob(x, z[:, None], numbers)[:, 0]

@@ -27,6 +27,14 @@ _COLOURS = {
     "3-layer MLP": "#D55E00",
     "1-layer CNN": "#56B4E9",
     "3-layer CNN": "#E69F00",
+    "VAE": "#CC79A7",
+    "Ours": "#D55E00",
+    "VAE + anneal": "#882255",
+    "Ours + anneal": "#E69F00",
+    "SA-VAE": "#009E73",
+    "SA-VAE + anneal": "#44AA99",
+    "LSTM-LM": "#332288",
+    "PixelCNN": "#332288",
 }
 _SPARE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#332288"]
 _MARKERS = "osD^vP*X"

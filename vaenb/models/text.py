@@ -15,7 +15,7 @@ from vaenb.models.classifiers import _dropped, _positive
 from vaenb.models.conv import Nats
 from vaenb.models.latents import Gaussian, standard_normal_log_prob
 
-NUMBERS, NUMBERS_ON_GPU = 2**19, 2**28  # of gates or logits held at once: 2 MiB (a cache) and 1 GiB
+NUMBERS, NUMBERS_ON_GPU = 2**19, 2**28  # of gates or logits at once: 2 MiB (a cache), 1 GiB
 
 
 class _Encoder(nn.Module):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from vaenb.measure.chunks import RowRng, at_least_one, batches, evaluating, rows_at_once
-from vaenb.models import Gaussian, standard_normal_log_prob
+from vaenb.models import FullGaussian, Gaussian, standard_normal_log_prob
 
 
 class Spent(NamedTuple):
@@ -75,17 +75,17 @@ def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = N
 
 
 def _log_weights(model, images, q, u):
-    """log p(x|z) p(z) / q(z|x) for z = mean + std u, u [B, S, Z]: [B, S]."""
-    z = q.mean[:, None] + q.log_std.exp()[:, None] * u
-    log_q = standard_normal_log_prob(u) - q.log_std.sum(-1, keepdim=True)
-    return model.log_joint(images, z) - log_q
+    """log p(x|z) p(z) / q(z|x) for the codes z of noise u [B, S, Z] under q: [B, S]."""
+    log_q = standard_normal_log_prob(u) - q.log_volume[:, None]
+    return model.log_joint(images, q.place(u)) - log_q
 
 
-def posteriors(model, x, chunk: int = 512) -> Gaussian:
-    """q(z|x) of all images ``x`` [N, C, H, W]: means and log standard deviations [N, Z], CPU."""
+def posteriors(model, x, chunk: int = 512) -> Gaussian | FullGaussian:
+    """q(z|x) of all images ``x`` [N, C, H, W], as the model gives it: means [N, Z] and log
+    standard deviations [N, Z], or factors of the covariance [N, Z, Z], on the CPU."""
     with evaluating(model):
         found = [model.posterior(images) for _, images in batches(model, x, chunk)]
-    return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
+    return type(found[0])(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
 def layer_posteriors(model, x, seed: int = 0, chunk: int = 512) -> tuple[Gaussian, ...]:

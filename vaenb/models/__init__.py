@@ -11,8 +11,17 @@ from vaenb.models.discrete import (
     discretised_gaussian,
     grey_levels,
 )
+from vaenb.models.dueling import (
+    AUXILIARIES,
+    DuelingVAE,
+    PixelDuelingVAE,
+    auxiliary,
+    conv_decoder,
+    dueling_vae,
+    full_encoder,
+)
 from vaenb.models.hierarchies import Hierarchy, ghvae, lvae
-from vaenb.models.latents import Gaussian, standard_normal_log_prob
+from vaenb.models.latents import FullGaussian, Gaussian, standard_normal_log_prob
 from vaenb.models.likelihoods import (
     Bernoulli,
     ConstantGaussian,
@@ -27,9 +36,11 @@ from vaenb.models.likelihoods import (
 )
 from vaenb.models.mlp import cnn_vae, mlp_vae
 from vaenb.models.pixelcnn import PixelCNN, PixelVAE, pixel_cnn, pixel_vae, resnet_encoder
+from vaenb.models.shifted import ShiftedPixelCNN, shifted_pixel_cnn
 from vaenb.models.text import LanguageModel, TextVAE, language_model, text_vae
 
 __all__ = [
+    "AUXILIARIES",
     "VAE",
     "Bernoulli",
     "BitwiseCategorical",
@@ -38,6 +49,8 @@ __all__ = [
     "ConstantGaussian",
     "DiscretisedGaussian",
     "DiscretisedLogistic",
+    "DuelingVAE",
+    "FullGaussian",
     "Gaussian",
     "Hierarchy",
     "LanguageModel",
@@ -48,16 +61,22 @@ __all__ = [
     "PerImageGaussian",
     "PerPixelGaussian",
     "PixelCNN",
+    "PixelDuelingVAE",
     "PixelVAE",
     "SharedGaussian",
+    "ShiftedPixelCNN",
     "StudentT",
     "TextVAE",
     "UnitGaussian",
     "augment",
+    "auxiliary",
     "cnn_vae",
+    "conv_decoder",
     "densenet121",
     "digit_net",
     "discretised_gaussian",
+    "dueling_vae",
+    "full_encoder",
     "ghvae",
     "grey_levels",
     "language_model",
@@ -67,6 +86,7 @@ __all__ = [
     "pixel_vae",
     "resnet18",
     "resnet_encoder",
+    "shifted_pixel_cnn",
     "small_vae",
     "soft_clip",
     "standard_normal_log_prob",

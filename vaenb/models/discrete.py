@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vaenb.errors import VaenbError
 from vaenb.models.likelihoods import Pixelwise, soft_clip
 
 
@@ -89,21 +90,30 @@ def _log_logistic_mass(x, mean, log_scale):
 
 
 class LogisticMixture(nn.Module):
-    """A mixture of ten discretised logistics for each pixel and channel (appendix C).
+    """A mixture of discretised logistics, by default ten, for each pixel and channel (appendix C).
 
     PixelCNN++ (Salimans et al. 2017) without any coupling of the channels: weights, means and
-    scales are each channel's own. The paper does not give the number of components.
+    scales are each channel's own. The paper does not give the number of components; Seybold et
+    al. (2019) take five. Raises VaenbError for fewer than one.
     """
 
     discrete, proper = True, True
-    components = 10
+
+    def __init__(self, components: int = 10):
+        super().__init__()
+        if components < 1:
+            raise VaenbError(f"a mixture of {components} logistics is none: give at least 1")
+        self.components = components
+
+    def extra_repr(self):  # part of a checkpoint's name
+        return "" if self.components == 10 else f"components={self.components}"
 
     def channels(self, c):
         return 3 * self.components * c
 
     def _split(self, out):
         weights, mean, log_scale = out.unflatten(1, (3, -1, self.components)).unbind(1)
-        return weights.log_softmax(2), mean.sigmoid(), soft_clip(log_scale)  # [B, C, 10, H, W]
+        return weights.log_softmax(2), mean.sigmoid(), soft_clip(log_scale)  # [B, C, K, H, W]
 
     def log_prob(self, out, x):
         log_weight, mean, log_scale = self._split(out)

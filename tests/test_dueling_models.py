@@ -11,7 +11,7 @@ from torch import distributions as dist
 from torch import nn
 
 from vaenb import VaenbError, measure, models, train
-from vaenb.models import FullGaussian, LogisticMixture, auxiliary, dueling_vae
+from vaenb.models import FullGaussian, LogisticMixture, auxiliary, dueling_vae, semantic_classifier
 from vaenb.models.auxiliary import Bags, Gradient
 from vaenb.models.vamp import PseudoInputs, log_mixture, sample_mixture
 from vaenb.train import Rng
@@ -58,6 +58,7 @@ def test_the_counts_of_tables_5_and_6(latents, encoder, decoder):
     model = dueling_vae(latents, "cnn", "conv")
     assert count(model.encoder) == encoder and count(model.prior) == 219520
     assert count(model.decoder) == count(model.auxiliary) == decoder
+    assert count(semantic_classifier()) == 659850
     grey = dueling_vae(latents, "cnn", "gradient", grey=True)
     assert count(grey.decoder) == decoder + 11214 and count(grey.auxiliary) == decoder + 29 * 801
     assert [count(auxiliary(name, latents, False)) for name in ("gradient", "marginals")] == [

@@ -82,6 +82,7 @@ def test_the_rules_are_well_formed():
     rules, claims = targets.rules(), {c["id"] for c in targets.claims()}
     named = {f"C{i:02d}" for i in range(1, 19)} | {f"R{i:02d}" for i in range(1, 15)}
     named |= {f"I{i:02d}" for i in range(1, 16)} | {f"L{i:02d}" for i in range(1, 17)}
+    named |= {f"D{i:02d}" for i in range(1, 21)}
     assert {r["claim"] for r in rules} == named and len(rules) > 100
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05

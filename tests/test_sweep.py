@@ -374,6 +374,7 @@ def test_out_of_memory_halves_the_chunk(monkeypatch, capsys):
      "sweep row 1 has the settings beta, lr and row 0 has beta: give all rows the same"),
     (dict(sweep=[dict(beta=1.0), dict(beta=2.0), dict(beta=1.0)]), "rows 0 and 2 are equal"),
     (dict(sweep=[dict(beta=-0.5)]), "'beta' of sweep row 0 is -0.5 and must not be below 0"),
+    (dict(sweep=[dict(lam=-1.0)]), "'lam' of sweep row 0 is -1.0 and must not be below 0"),
     (dict(sweep=[dict(beta2=-1)]), "'beta2' of sweep row 0 is -1"),
     (dict(chunk=-1), "chunk is -1 and must be a whole number of at least 0"),
     (dict(patience=2), "patience needs best"),

@@ -19,6 +19,7 @@ from vaenb.models.dueling import (
     conv_decoder,
     dueling_vae,
     full_encoder,
+    semantic_classifier,
 )
 from vaenb.models.hierarchies import Hierarchy, ghvae, lvae
 from vaenb.models.latents import FullGaussian, Gaussian, standard_normal_log_prob
@@ -86,6 +87,7 @@ __all__ = [
     "pixel_vae",
     "resnet18",
     "resnet_encoder",
+    "semantic_classifier",
     "shifted_pixel_cnn",
     "small_vae",
     "soft_clip",

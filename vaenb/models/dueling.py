@@ -136,6 +136,15 @@ def full_encoder(latents: int, width: int = 32, side: int = 28) -> nn.Module:
         nn.Flatten(), nn.Linear(4 * width, latents * (latents + 3) // 2))  # fmt: skip
 
 
+def semantic_classifier(classes: int = 10, width: int = 32, side: int = 28) -> nn.Module:
+    """Images [B, 1, side, side] to logits [B, classes]: the encoder's trunk under a linear layer.
+
+    659850 parameters for ten classes. Raises VaenbError as `full_encoder` does.
+    """
+    trunk = list(full_encoder(1, width, side))[:-1]
+    return nn.Sequential(*trunk, nn.Linear(4 * width, classes))
+
+
 def conv_decoder(latents: int, outputs: int, width: int = 32, side: int = 28) -> nn.Module:
     """Codes [B, latents] to [B, outputs, side, side] (Table 6).
 

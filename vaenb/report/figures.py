@@ -35,6 +35,14 @@ _COLOURS = {
     "SA-VAE + anneal": "#44AA99",
     "LSTM-LM": "#332288",
     "PixelCNN": "#332288",
+    "CNN": "#E69F00",
+    "Dueling Decoder": "#D55E00",
+    "KL Annealing": "#009E73",
+    "Free Bits": "#56B4E9",
+    "Penalty-VAE": "#999999",
+    "PixelCNN + auxiliary Gradient": "#CC79A7",
+    "PixelCNN + auxiliary Marginals": "#8C5A3C",
+    "PixelCNN + auxiliary Histogram": "#882255",
 }
 _SPARE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#332288"]
 _MARKERS = "osD^vP*X"

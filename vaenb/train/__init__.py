@@ -5,4 +5,5 @@ from vaenb.train.loop import OutOfTime, Runs, device, fit
 from vaenb.train.parts import NotFinite, Parts, Saved
 from vaenb.train.rng import Rng, key
 
-__all__ = ["NotFinite", "OutOfTime", "Parts", "Rng", "Runs", "Saved", "device", "fit", "grid", "key"]
+__all__ = ["NotFinite", "OutOfTime", "Parts", "Rng", "Runs", "Saved"]
+__all__ += ["device", "fit", "grid", "key"]

@@ -138,7 +138,7 @@ def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, ch
                     f"setting {name!r} of sweep row {k} is {value!r} and must be a finite number: "
                     f"what is not a number belongs into the model, in a fit of its own"
                 )
-            if value < 0 and (name.startswith("beta") or name == "clip"):
+            if value < 0 and (name.startswith(("beta", "lam")) or name == "clip"):
                 raise VaenbError(
                     f"setting {name!r} of sweep row {k} is {value} and must not be below 0"
                 )

@@ -8,8 +8,8 @@ from vaenb.report import records
 
 HOLDING = {
     ("figure2", "VAE"): dict(sd_encoder_at_peak=0.05, sd_model_peak=1.2, sd_model_end=0.02,
-                             rate=0.01, mi_whole=0.0, furthest_start=0.01, gradient_ratio=20),
-    ("figure2", "Ours"): dict(correlation_end=0.97, rate=1.4, mi_whole=1.2, aggressive_epochs=4),
+                             rate=0.01, mi=0.0, furthest_start=0.01, gradient_ratio=20),
+    ("figure2", "Ours"): dict(correlation_end=0.97, rate=1.4, mi=1.2, aggressive_epochs=4),
 }
 
 

@@ -37,6 +37,7 @@ bench: $(INSTALLED)
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_sweep.py
 	$(BIN)/python tests/bench_text.py
+	$(BIN)/python tests/bench_dueling.py
 
 clean: # what make made; runs/ stays
 	rm -rf _build $(VENV) *.egg-info

@@ -1,0 +1,103 @@
+"""What chapter 5's sampling and its second decoder cost: ratios, all from one run.
+
+Sampling at 28x28 with activations kept against drawing each pixel by a pass over the whole image,
+the same images for the same noise; a dueling step against the two VAEs that it unites; and three
+seeds as one program against one after another (on a GPU; a CPU trains such nets one by one).
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vaenb.models import dueling_vae
+from vaenb.train import Rng, fit
+
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
+WIDTH, FILTERS, PSEUDO = (32, 64, 280) if GPU else (8, 16, 40)
+ROUNDS, STEPS, BATCH, DRAWN = 5, 4, 32, 4
+
+
+def make(decoder="pixelcnn", beside="conv"):
+    torch.manual_seed(0)
+    return dueling_vae(16, decoder, beside, width=WIDTH, filters=FILTERS, pseudo_inputs=PSEUDO)
+
+
+@torch.no_grad()
+def naive(model, z, rng):
+    """Each pixel by a pass over the whole image."""
+    side, likelihood = model.decoder.side, model.likelihood
+    x = torch.zeros(len(z), 1, side, side, device=z.device)
+    u = rng.uniform(len(z), 1, side, side)
+    for i in range(side):
+        for j in range(side):
+            out = model.decoder(x, z)[:, :, i, j]
+            x[:, :, i, j] = (u[:, :, i, j] < out.sigmoid()).float()
+    return x
+
+
+def settle():
+    if GPU:
+        torch.cuda.synchronize()
+
+
+def seconds(function, *given):
+    began = time.perf_counter()
+    function(*given)
+    settle()
+    return time.perf_counter() - began
+
+
+def show(label, ratios, aim):
+    ratios = sorted(ratios)
+    print(f"{label:<60} {statistics.median(ratios):8.3f}   aim {aim}   "
+          f"(rounds {ratios[0]:.3f} to {ratios[-1]:.3f})")  # fmt: skip
+
+
+def loss(model, x, hp):
+    nats = model((x > 0.5).to(x.dtype), hp.rng)
+    return (nats.distortion + hp.lam * nats.auxiliary + nats.rate).mean(), {}
+
+
+def train(count, decoder="pixelcnn", beside="conv", chunk=0):
+    x = torch.randint(256, (4 * BATCH, 1, 28, 28), dtype=torch.uint8,
+                      generator=torch.Generator().manual_seed(0))  # fmt: skip
+    fit(lambda: make(decoder, beside), loss, x, [dict(seed=s, lam=0.1) for s in range(count)],
+        STEPS if not GPU else 50, batch=BATCH, chunk=chunk, device=DEVICE,
+        progress=False)  # fmt: skip
+
+
+def main():
+    print(f"torch {torch.__version__}, {DEVICE}, {torch.get_num_threads()} threads; width {WIDTH}, "
+          f"{FILTERS} filters, {PSEUDO} pseudo-inputs")  # fmt: skip
+    model = make().to(DEVICE).eval()
+    z = Rng.of(0, "samples", device=DEVICE).normal(DRAWN, 16)
+    slow, fast = naive(model, z, Rng.of(1, device=DEVICE)), model.sample(
+        z, Rng.of(1, device=DEVICE))  # fmt: skip
+    share = float((slow != fast).float().mean())
+    print(f"\nSampling: {DRAWN} images of 28x28; {share:.1e} of their pixels differ (rounding)")
+    many = Rng.of(2, "samples", device=DEVICE).normal(300, 16)
+    print(f"300 images with activations kept: "
+          f"{seconds(model.sample, many, Rng.of(3, device=DEVICE)):.1f} s")  # fmt: skip
+    show("time of a pass a pixel / activations kept", [
+        seconds(naive, model, z, Rng.of(1, device=DEVICE))
+        / seconds(model.sample, z, Rng.of(1, device=DEVICE)) for _ in range(3)], ">= 5")  # fmt: skip
+
+    ratios = []
+    for _ in range(ROUNDS):
+        both = seconds(train, 1)
+        parts = seconds(train, 1, "pixelcnn", None) + seconds(train, 1, "cnn", None)
+        ratios.append(both / parts)
+    show("a dueling step / PixelCNN VAE + CNN VAE, a step each", ratios, "<= 1")
+    show("three seeds one after another / as one program", [
+        seconds(train, 3, "pixelcnn", "conv", 1) / seconds(train, 3, "pixelcnn", "conv", 3)
+        for _ in range(3)], "> 1 on a GPU")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

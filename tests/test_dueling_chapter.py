@@ -1,0 +1,104 @@
+"""Chapter 5's own lines, taken from its notebook: the objective, the pace, which cell is whose."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import vaenb
+from vaenb import nbtool
+from vaenb.models import Bernoulli, dueling_vae
+from vaenb.report import targets
+from vaenb.train import Rng
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    notebook, space = nbtool.read(vaenb.ROOT / "notebooks" / "05_dueling_decoders.ipynb"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("VAENB_PROFILE", raising=False)
+        for cell in notebook["cells"]:
+            if cell["id"] == "budget":
+                break
+            if cell["cell_type"] == "code":
+                exec(nbtool.source(cell), space)
+    return space
+
+
+def hp(step=0, **more):
+    given = dict(beta=0.3, lam=0.7, off=100.0, warm=10.0) | more
+    values = {k: torch.tensor(float(v)) for k, v in given.items()}
+    return SimpleNamespace(rng=Rng.of(0, "noise", 5), step=torch.tensor(step), **values)
+
+
+def parts_of(chapter, price, x, model, **more):
+    loss = chapter["dueling"](price, lambda x, rng: x, lambda x, seen: None)
+    whole, told = loss(model, x, hp(**more))
+    nats = model(x, Rng.of(0, "noise", 5))
+    return float(whole.detach()), *(float(t.detach()) for t in (
+        told["D"], told["beside"], told["R"], nats.distortion.mean()))  # fmt: skip
+
+
+def test_the_objective_is_equation_8_until_the_second_decoder_leaves(chapter):
+    torch.manual_seed(0)
+    model = dueling_vae(2, width=2, filters=2, pseudo_inputs=3, side=8)
+    x = (torch.rand(4, 1, 8, 8) > 0.5).float()
+    whole, d, beside, rate, check = parts_of(chapter, "beta", x, model)
+    assert whole == pytest.approx(d + 0.7 * beside + 0.3 * rate, rel=1e-6) and d == check
+    whole, *_ = parts_of(chapter, "beta", x, model, step=100)
+    assert whole == pytest.approx(d + 0.3 * rate, rel=1e-6)
+    assert isinstance(model.likelihood, Bernoulli) and beside > 0
+
+
+def test_what_a_nat_of_rate_costs(chapter):
+    price = chapter["PRICES"]
+    for rate, free, penalty in ((4.0, 10.0, 60.0), (12.0, 12.0, 20.0)):
+        r = torch.tensor(rate, requires_grad=True)
+        assert float(price["Free Bits"](r, hp()).detach()) == free
+        assert float(price["Penalty-VAE"](r, hp()).detach()) == penalty
+        [slope] = torch.autograd.grad(price["Free Bits"](r, hp()), r)
+        assert slope == (rate > 10)
+    costs = [float(price["KL Annealing"](torch.tensor(2.0), hp(step))) for step in (0, 5, 10, 50)]
+    assert costs == pytest.approx([0, 1, 2, 2])
+
+
+def test_the_learning_rate_has_the_resolved_values(chapter):
+    lr = chapter["pace"](20000)
+    at = {0: 1e-10, 100: 4.05e-5, 1000: 3.26e-4, 5771: 7.15e-4, 10000: 6.50e-4, 20000: 4.35e-4}
+    for step, value in at.items():
+        found = float(lr(SimpleNamespace(step=torch.tensor(step))))
+        assert found == pytest.approx(value, rel=5e-3)
+    short = chapter["pace"](2000)
+    peak = float(short(SimpleNamespace(step=torch.tensor(577))))
+    assert peak == pytest.approx(7.15e-4, rel=5e-3)
+
+
+def test_each_printed_cell_has_its_model(chapter):
+    wanted = [c for c in targets.cells("dueling-decoders") if c["metric"] in chapter["KEYS"]
+              and c["table"] in ("Table 1", "Table 2", "Table 3", "Table 8")]
+    answered = {}
+    for name, (form, rows) in chapter["PLAN"].items():
+        if name != "figure4":
+            for settings in rows:
+                for cell in chapter["answers"](settings, form):
+                    answered.setdefault(cell, []).append((name, settings["model"]))
+    missing = [c["id"] for c in wanted if c["id"] not in answered]
+    assert not missing
+    assert all(len(rows) == 1 for rows in answered.values())
+
+
+def test_the_grid_is_the_papers(chapter):
+    grid = chapter["GRID"]
+    count = {name: sum(r["model"] == name for r in grid)
+             for name in ("PixelCNN", "CNN", "Dueling Decoder")}
+    assert count == {"PixelCNN": 4, "CNN": 4, "Dueling Decoder": 8}  # 2 of 3 codes, 1 of 2 batches
+    assert all(any(c.items() <= r.items() for r in grid) for c in chapter["CHOSEN"])
+
+
+def test_what_the_targets_say(chapter):
+    x = torch.zeros(1, 1, 3, 3, dtype=torch.uint8)
+    x[0, 0, 1] = 255  # a white row
+    of = chapter["target_of"]
+    assert of("conv", x).sum() == 3 and of("histogram", x).tolist() == [[3]]
+    assert of("marginals", x).tolist() == [[1, 1, 1, 0, 3, 0]]
+    assert of("gradient", x).tolist() == [[1, 1, 1, -1, -1, -1] + [0] * 6]

@@ -419,7 +419,8 @@ def test_ours_alone():
 @pytest.mark.parametrize(("mean", "spread", "text"), [
     (-775.123, 2.34, "−775.1 ± 2.3"), (2706.2, 183.0, "2706 ± 183"), (0.001, 0.0, "0.001"),
     (-3061.21, 0.0123, "−3061.21 ± 0.01"), (0.0, math.nan, "0"), (math.nan, 1.0, "–"),
-    (32.2, math.nan, "32.2"), (1e6, math.nan, "1000000"), (-0.00797316, math.nan, "−0.007973")])
+    (32.2, math.nan, "32.2"), (1e6, math.nan, "1000000"), (-0.00797316, math.nan, "−0.007973"),
+    (-3e-9, math.nan, "0")])
 def test_numbers_are_as_precise_as_they_are_known(mean, spread, text):
     assert tables.number(mean, spread) == text
 

@@ -77,6 +77,7 @@ def number(mean: float, spread: float = math.nan) -> str:
     digits = (1 if first < 3 else 0) - math.floor(math.log10(spread)) if known else 0
     digits = max(0, min(digits, 5 - size, 6))  # records keep six
     told = f"{mean:.{digits}f}".replace("-", "−")
+    told = told if told.strip("−0.") else told.lstrip("−")  # no minus before a zero
     return told + (f" ± {spread:.{digits}f}" if known else "")
 
 

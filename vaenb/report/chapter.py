@@ -56,8 +56,8 @@ class Chapter:
         return tables.Table(
             ["experiment", "data", "models", "recorded", "seconds each", "hours in all",
              "for the claims"], rows,
-            f"Profile {shown}, {steps or 'the paper’s'} steps a model; times as recorded, one "
-            f"thread, with other work on the machine.")
+            f"Profile {shown}, {f'{steps} steps a model' if steps else 'steps as in the paper'}; "
+            f"times as recorded, one thread, with other work on the machine.")
 
     def finish(self, fig, found: list[dict]) -> None:
         """Say under a figure how much was run, on which data, and show it."""

@@ -59,14 +59,16 @@ class Chapter:
             f"Profile {shown}, {f'{steps} steps a model' if steps else 'steps as in the paper'}; "
             f"times as recorded, one thread, with other work on the machine.")
 
-    def finish(self, fig, found: list[dict]) -> None:
-        """Say under a figure how much was run, on which data, and show it."""
+    def finish(self, fig, *sets: list[dict]) -> None:
+        """Say under a figure how much was run, on which data, and show it; the records of several
+        experiments are told apart, those of one are told once."""
         import matplotlib.pyplot as plt
 
-        largest = records.largest(found)
-        notes = sorted({r["data"].get("note") or "" for r in largest} - {""})
-        fig.supxlabel("; ".join(["ours, " + records.scale_text(largest), *notes]),
-                      fontsize="x-small", color="0.35", wrap=True)
+        chosen = [largest for found in sets if (largest := records.largest(found))]
+        scales = dict.fromkeys(records.scale_text(largest) for largest in chosen)
+        notes = {r["data"].get("note") or "" for largest in chosen for r in largest} - {""}
+        told = [f"ours, {'; '.join(scales)}"] if chosen else ["ours: not run in this profile"]
+        fig.supxlabel("; ".join(told + sorted(notes)), fontsize="x-small", color="0.35", wrap=True)
         plt.show()
 
     def verdicts(self, *claims: str) -> tables.Table:

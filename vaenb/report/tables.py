@@ -16,7 +16,13 @@ TITLES = {"neg_elbo": "−log p (nats)", "distortion": "distortion (nats)", "rat
           "frechet": "Fréchet distance", "sigma2": "σ²", "steps_to_sigma": "steps to σ²",
           "train_distortion": "training distortion (nats)", "gap": "gap (nats)",
           "iw_nll": "IW-NLL (nats)", "memorised": "nearer to a training image",
-          "diverged": "share diverged", "disc_nll": "discretised −log p (nats)"}
+          "diverged": "share diverged", "disc_nll": "discretised −log p (nats)",
+          "mi_batch": "I(x;z) over minibatches (nats)", "active_units": "active units",
+          "aggressive_epochs": "aggressive epochs", "inner_steps": "inner steps",
+          "train_seconds": "seconds", "exploded": "share broken off",
+          "mlp_accuracy": "read by MLP", "linear_accuracy": "read linearly",
+          "label_distortion": "H(y|z) (nats)", "reconstruction_accuracy": "read in x′",
+          "supervised_accuracy": "accuracy on the target"}
 
 
 class Table:

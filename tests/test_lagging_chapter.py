@@ -80,7 +80,7 @@ def play(chapter, where, told, monkeypatch, **more):
     for neg_elbo, mi in told:
         monkeypatch.setitem(chapter, "look", lambda *a, v=(neg_elbo, mi), **k: dict(
             neg_elbo=v[0], mi_batch=v[1], rate=more.get("rate", 1.0)))
-        chapter["close_epoch"](saved, where, dict(model="Ours"), 3, time.process_time)
+        chapter["close_epoch"](saved, where, dict(model="Ours"), time.process_time)
         seen.append({k: saved.facts[k] for k in ("aggressive", "decays", "lr", "bad", "exploded")})
     return seen
 

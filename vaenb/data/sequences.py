@@ -7,6 +7,7 @@ stream: the sequences are others from the same recipe, and the weights are anoth
 Weights and sequences are two steps, so that a caller can draw more from the same source.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ from vaenb.errors import VaenbError
 
 SEED = 19950927
 CENTRES = np.array([[-2., -2.], [2., 2.], [-2., 2.], [2., -2.]])  # of z, each of unit variance
-SPLIT = 16000, 2000, 2000  # train, validation, test, in the order in which they were drawn
 
 
 class Sequences(NamedTuple):
@@ -95,9 +95,14 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(0.5 * x)  # does not overflow
 
 
-def generate() -> tuple[Sequences, Sequences, Sequences]:
-    """The paper's set: 16000 training, 2000 validation and 2000 test sequences of length 10."""
-    made = draw(weights(), sum(SPLIT))
-    ends = np.cumsum(SPLIT)
-    return tuple(Sequences(*(a[end - n:end] for a in made))
-                 for n, end in zip(SPLIT, ends, strict=True))
+def generate(vocabulary: int = 1000, count: int = 20000) -> tuple[Sequences, Sequences, Sequences]:
+    """The paper's set: 16000 training, 2000 validation and 2000 test sequences of length 10.
+
+    In the order in which they were drawn. Fewer words or sequences come from the same recipe, and
+    are cut 80, 10, 10 in a hundred. Raises VaenbError for fewer than 2 words or 10 sequences.
+    """
+    if count < 10:
+        raise VaenbError(f"count={count} sequences cannot be cut 80, 10, 10: draw at least 10")
+    made, held = draw(weights(vocabulary=vocabulary), count), count // 10
+    ends = pairwise((0, count - 2 * held, count - held, count))
+    return tuple(Sequences(*(part[a:b] for part in made)) for a, b in ends)

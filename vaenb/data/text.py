@@ -275,21 +275,16 @@ def cut(part: Part, where: Path) -> dict[str, Part]:
 def synthetic(vocabulary: int = 1000, count: int = 20000) -> Corpus:
     """The synthetic sequences as a text: the words "0" to "999", 1004 entries.
 
-    ``sequences.generate()`` gives the same sequences with the z and the probabilities behind.
-    Fewer words or sequences come from the same recipe, and are cut 80, 10, 10 in a hundred.
-    Raises VaenbError for fewer than 2 words and fewer than 10 sequences.
+    ``sequences.generate()`` gives the same sequences with the z and the probabilities behind, and
+    says what fewer words or sequences are, and which are too few.
     """
-    if count < 10:
-        raise VaenbError(f"count={count} sequences cannot be cut 80, 10, 10: draw at least 10")
-    made = sequences.draw(sequences.weights(vocabulary=vocabulary), count)
-    parts, held = {}, count // 10
-    for key, (a, b) in zip(PARTS, pairwise((0, count - 2 * held, count - held, count)),
-                           strict=True):
-        ids = np.pad(made.tokens[a:b] + len(SYMBOLS), ((0, 0), (1, 1)))
+    parts = {}
+    for key, part in zip(PARTS, sequences.generate(vocabulary, count), strict=True):
+        ids = np.pad(part.tokens + len(SYMBOLS), ((0, 0), (1, 1)))
         ids[:, 0], ids[:, -1] = START, END
         n, length = ids.shape
         parts[key] = Part(ids.astype(np.int32).ravel(), np.arange(n + 1) * length)
-    whole = (vocabulary, count) == (1000, sum(sequences.SPLIT))
+    whole = (vocabulary, count) == (1000, 20000)
     note = (f"drawn by vaenb.data.sequences, seed {sequences.SEED}: the paper's recipe, another "
             f"stream of random numbers")
     return Corpus(name="synthetic", words=SYMBOLS + tuple(map(str, range(vocabulary))), **parts,

@@ -5,14 +5,14 @@ the same images for the same noise; a dueling step against the two VAEs that it 
 seeds as one program against one after another (on a GPU; a CPU trains such nets one by one).
 """
 
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import in_turns, show
 
 from vaenb.models import dueling_vae
 from vaenb.train import Rng, fit
@@ -41,22 +41,21 @@ def naive(model, z, rng):
     return x
 
 
+def kept(model, z, rng):
+    """The same with activations kept."""
+    return model.sample(z, rng)
+
+
+def sampled(draw, model, z):
+    """Images of the codes ``z``, with the same noise whoever draws."""
+    x = draw(model, z, Rng.of(1, device=DEVICE))
+    settle()
+    return x
+
+
 def settle():
     if GPU:
         torch.cuda.synchronize()
-
-
-def seconds(function, *given):
-    began = time.perf_counter()
-    function(*given)
-    settle()
-    return time.perf_counter() - began
-
-
-def show(label, ratios, aim):
-    ratios = sorted(ratios)
-    print(f"{label:<60} {statistics.median(ratios):8.3f}   aim {aim}   "
-          f"(rounds {ratios[0]:.3f} to {ratios[-1]:.3f})")  # fmt: skip
 
 
 def loss(model, x, hp):
@@ -70,6 +69,7 @@ def train(count, decoder="pixelcnn", beside="conv", chunk=0):
     fit(lambda: make(decoder, beside), loss, x, [dict(seed=s, lam=0.1) for s in range(count)],
         STEPS if not GPU else 50, batch=BATCH, chunk=chunk, device=DEVICE,
         progress=False)  # fmt: skip
+    settle()
 
 
 def main():
@@ -77,27 +77,21 @@ def main():
           f"width {WIDTH}, {FILTERS} filters, {PSEUDO} pseudo-inputs")  # fmt: skip
     model = make().to(DEVICE).eval()
     z = Rng.of(0, "samples", device=DEVICE).normal(DRAWN, 16)
-    slow, fast = naive(model, z, Rng.of(1, device=DEVICE)), model.sample(
-        z, Rng.of(1, device=DEVICE))  # fmt: skip
-    share = float((slow != fast).float().mean())
+    share = float((sampled(kept, model, z) != sampled(naive, model, z)).float().mean())
     print(f"\nSampling: {DRAWN} images of 28x28; {share:.1e} of their pixels differ (rounding)")
     many = Rng.of(2, "samples", device=DEVICE).normal(300, 16)
-    print(f"300 images with activations kept: "
-          f"{seconds(model.sample, many, Rng.of(3, device=DEVICE)):.1f} s")  # fmt: skip
-    noise = Rng.of(1, device=DEVICE)
-    ratios = [seconds(naive, model, z, noise) / seconds(model.sample, z, noise)
-              for _ in range(3)]  # fmt: skip
-    show("time of a pass a pixel / activations kept", ratios, ">= 5")
+    [[spent]], _ = in_turns(1, (sampled, kept, model, many))
+    print(f"300 images with activations kept: {spent:.1f} s")
+    (slow, fast), _ = in_turns(3, (sampled, naive, model, z), (sampled, kept, model, z))
+    show("time of a pass a pixel / activations kept", slow, fast, ">= 5")
 
-    ratios = []
-    for _ in range(ROUNDS):
-        both = seconds(train, 1)
-        parts = seconds(train, 1, "pixelcnn", None) + seconds(train, 1, "cnn", None)
-        ratios.append(both / parts)
-    show("a dueling step / PixelCNN VAE + CNN VAE, a step each", ratios, "<= 1")
-    show("three seeds one after another / as one program", [
-        seconds(train, 3, "pixelcnn", "conv", 1) / seconds(train, 3, "pixelcnn", "conv", 3)
-        for _ in range(3)], "> 1 on a GPU")  # fmt: skip
+    (both, pixels, alone), _ = in_turns(
+        ROUNDS, (train, 1), (train, 1, "pixelcnn", None), (train, 1, "cnn", None))
+    parts = [a + b for a, b in zip(pixels, alone, strict=True)]
+    show("a dueling step / PixelCNN VAE + CNN VAE", both, parts, "<= 1")
+    (single, stacked), _ = in_turns(
+        3, (train, 3, "pixelcnn", "conv", 1), (train, 3, "pixelcnn", "conv", 3))
+    show("three seeds one after another / as one program", single, stacked, "> 1 on a GPU")
 
 
 if __name__ == "__main__":

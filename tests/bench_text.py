@@ -7,7 +7,6 @@ bench.py. A ratio that misses its aim is no error.
 
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -16,8 +15,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import vaenb
-from vaenb import nbtool
+from bench import in_turns, show
+from cells import cells
+
 from vaenb.measure import iw_nll
 from vaenb.measure.chunks import RowRng
 from vaenb.models import standard_normal_log_prob, text_vae
@@ -122,24 +122,6 @@ def settle():
         torch.cuda.synchronize()
 
 
-def in_turns(rounds, *sides):
-    """Seconds of each side in each round; the order is reversed in every other one."""
-    spent = [[] for _ in sides]
-    for k in range(rounds):
-        for i in range(len(sides))[:: 1 if k % 2 else -1]:
-            function, *arguments = sides[i]
-            began = time.perf_counter()
-            function(*arguments)
-            spent[i].append(time.perf_counter() - began)
-    return spent
-
-
-def show(label, above, below, aim):
-    ratios = sorted(a / b for a, b in zip(above, below, strict=True))
-    print(f"{label:<58} {statistics.median(ratios):7.3f}   aim {aim}   "
-          f"(rounds {ratios[0]:.3f} to {ratios[-1]:.3f})")  # fmt: skip
-
-
 def main():
     print(f"torch {torch.__version__}, {DEVICE}, {torch.get_num_threads()} threads")
     batches = list(sentences(STEPS * BATCH).split(BATCH))
@@ -150,15 +132,13 @@ def main():
         [*bare.words_out.parameters(), *bare.start.parameters(), *bare.write.parameters(),
          *bare.out.parameters()])]  # fmt: skip
     with_parts(parts, batches[:5]), by_hand(bare, optimisers, batches[:5])
-    ours, plain = in_turns(ROUNDS, (with_parts, parts, batches),
+    (ours, plain), _ = in_turns(ROUNDS, (with_parts, parts, batches),
                            (by_hand, bare, optimisers, batches))  # fmt: skip
     step = 1e3 * statistics.median(plain) / STEPS
     print(f"\nTraining: {STEPS} steps, {step:.1f} ms a bare step")
     show("time of a step of Parts / bare torch loop", ours, plain, "<= 1.05")
 
-    notebook = nbtool.read(vaenb.ROOT / "notebooks" / "04_lagging_inference.ipynb")
-    own: dict = {}
-    exec(next(nbtool.source(c) for c in notebook["cells"] if c["id"] == "objective"), own)
+    own = cells("04_lagging_inference", ("objective",))
     parts, few, moves = parts_of(make()), batches[:10], iter(range(10**9))
 
     def loss(x):
@@ -171,7 +151,7 @@ def main():
                                    lambda x: x[:, 1:].numel())  # fmt: skip
         settle()
 
-    slow, fast = in_turns(3, (aggressive,), (with_parts, parts, few))
+    (slow, fast), _ = in_turns(3, (aggressive,), (with_parts, parts, few))
     show("an aggressive step / a basic one, at the start", slow, fast, "none: at most 100")
 
     model, x = make().eval(), sentences(SENTENCES)
@@ -180,8 +160,8 @@ def main():
         worst = float((found - values[0][: len(found)]).abs().max() / found.abs().max())
         if not worst < 1e-5:
             raise SystemExit(f"iw_nll and the loop differ by {worst:.1e} of their value")
-    ours, hundred = in_turns(3, (chunked, model, x), (iw_loop, model, x, 100))
-    single = in_turns(3, (iw_loop, model, x[:2], 1))[0]
+    (ours, hundred), _ = in_turns(3, (chunked, model, x), (iw_loop, model, x, 100))
+    [single], _ = in_turns(3, (iw_loop, model, x[:2], 1))
     print(f"\nIW-NLL: {SAMPLES} samples, {SENTENCES} sentences, values within {worst:.0e}")
     show("a loop over sentences and samples / iw_nll",
          [s * SENTENCES / 2 for s in single], ours, ">= 10")  # fmt: skip

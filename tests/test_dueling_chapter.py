@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cells import cells
 
-import vaenb
-from vaenb import nbtool
 from vaenb.models import Bernoulli, dueling_vae
 from vaenb.report import targets
 from vaenb.train import Rng
@@ -14,15 +13,9 @@ from vaenb.train import Rng
 
 @pytest.fixture(scope="module")
 def chapter():
-    notebook, space = nbtool.read(vaenb.ROOT / "notebooks" / "05_dueling_decoders.ipynb"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("VAENB_PROFILE", raising=False)
-        for cell in notebook["cells"]:
-            if cell["id"] == "budget":
-                break
-            if cell["cell_type"] == "code":
-                exec(nbtool.source(cell), space)
-    return space
+        return cells("05_dueling_decoders", until="budget")
 
 
 def hp(step=0, **more):

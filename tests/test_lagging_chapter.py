@@ -6,22 +6,16 @@ import time
 
 import pytest
 import torch
+from cells import cells
 
-import vaenb
-from vaenb import nbtool, train
+from vaenb import train
 
 
 @pytest.fixture(scope="module")
 def chapter():
     patch = pytest.MonkeyPatch()
     patch.setenv("VAENB_PROFILE", "smoke")
-    notebook, space = nbtool.read(vaenb.ROOT / "notebooks" / "04_lagging_inference.ipynb"), {}
-    for cell in notebook["cells"]:
-        if cell["id"] == "budget":
-            break
-        if cell["cell_type"] == "code":
-            exec(nbtool.source(cell), space)
-    yield space
+    yield cells("04_lagging_inference", until="budget")
     patch.undo()
 
 

@@ -5,19 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cells import cells as lines
 
-import vaenb
-from vaenb import data, models, nbtool, train
+from vaenb import data, models, train
 
 
 @pytest.fixture(scope="module")
 def cells():
-    notebook = nbtool.read(vaenb.ROOT / "notebooks" / "04_lagging_inference.ipynb")
-    space = {}
-    for cell in notebook["cells"]:
-        if cell["id"] in ("objective", "semi-amortised"):
-            exec(nbtool.source(cell), space)
-    return SimpleNamespace(**space)
+    return SimpleNamespace(**lines("04_lagging_inference", ("objective", "semi-amortised")))
 
 
 def small(seed=0):

@@ -2,7 +2,8 @@
 
 from vaenb.report.board import scoreboard, scoreboard_text
 from vaenb.report.chapter import Chapter
-from vaenb.report.explorer import curve_explorer, explorer, grid_explorer, points_explorer
+from vaenb.report.explorer import curve_explorer, explorer, grid_explorer
+from vaenb.report.points import points_explorer
 from vaenb.report.verdicts import verdicts
 
 __all__ = ["Chapter", "curve_explorer", "explorer", "grid_explorer", "points_explorer"]

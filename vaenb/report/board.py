@@ -7,7 +7,8 @@ from collections import Counter
 from vaenb.errors import VaenbError
 from vaenb.report import records as rec
 from vaenb.report import targets
-from vaenb.report.verdicts import best, verdicts
+from vaenb.report.selectors import best
+from vaenb.report.verdicts import verdicts
 
 
 def ours(cell: dict, found: list[dict]) -> dict:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from vaenb.report import records, tables, targets
-from vaenb.report.verdicts import parse, verdicts
+from vaenb.report.selectors import parse
+from vaenb.report.verdicts import verdicts
 
 
 class Chapter:

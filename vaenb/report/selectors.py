@@ -1,0 +1,83 @@
+"""What a rule of book/targets/tests.csv speaks of: which records, and which of their numbers."""
+
+import math
+import operator
+import statistics
+
+from vaenb.errors import VaenbError
+from vaenb.report import records as rec
+from vaenb.report import targets
+
+_COMPARE = {"<": operator.lt, "=": operator.eq, ">": operator.gt}
+
+
+def parse(text: str, experiments: str) -> dict:
+    """A selector: "[experiments: ]model=NAME; key=value; key!=value; where=key < key; over=key;
+    best=key[+key] [by METRIC] [max]; argbest=key by METRIC; given=METRIC" as a dict."""
+    head, colon, tail = text.partition(":")
+    if colon:
+        experiments, text = head, tail
+    found = dict(experiments=experiments.split(), is_=[], not_=[], where=[], best=None,
+                 argbest=None, over=None, given=None)
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, equals, value = (p.strip() for p in part.partition("="))
+        if not equals:
+            raise VaenbError(f"book/targets/tests.csv: {part!r} of {text!r} is not key=value")
+        if key in ("best", "argbest"):
+            words = value.split()
+            by = words[words.index("by") + 1] if "by" in words else None
+            found[key] = (words[0], by, -1 if words[-1] == "max" else 1)
+        elif key in ("over", "given"):
+            found[key] = value
+        elif key == "where":
+            found["where"].append(value.split())
+        elif key.endswith("!"):
+            found["not_"].append((key[:-1], value))
+        else:
+            found["is_"].append((key, value))
+    return found
+
+
+def _same(setting, text: str) -> bool:
+    if isinstance(setting, str):
+        return setting == text
+    return setting is not None and float(setting) == targets.number(text)
+
+
+def chosen(found: list[dict], selector: dict) -> list[dict]:
+    """The records that a selector speaks of."""
+    return [r for r in found if r["experiment"] in selector["experiments"]
+            and all(_same(r["settings"].get(k), v) for k, v in selector["is_"])
+            and not any(_same(r["settings"].get(k), v) for k, v in selector["not_"])
+            and all(_COMPARE[sign](r["settings"][k], r["settings"][other])
+                    for k, sign, other in selector["where"])]
+
+
+def measured(record: dict, expression: str) -> float:
+    """A metric, "log10 METRIC", or "METRIC - METRIC"."""
+    if expression.startswith("log10 "):
+        value = measured(record, expression[6:])
+        return math.log10(value) if value > 0 else math.nan
+    first, *others = (rec.number(record, name.strip()) for name in expression.split(" - "))
+    return first - sum(others)
+
+
+def mean(values) -> float:
+    """The mean of the values that are numbers; NaN if there are none."""
+    values = [v for v in values if math.isfinite(v)]
+    return statistics.fmean(values) if values else math.nan
+
+
+def best(found: list[dict], key: str, metric: str, sign: int = 1) -> tuple[list[dict], object]:
+    """The records at the best value of a setting, by the mean of ``metric`` over seeds, and that
+    value; "key+key" is a pair. Only values with the most seeds compete. ``sign`` is 1 where less
+    is better. Ties and NaN: the first, never a NaN."""
+    at: dict = {}
+    for record in found:
+        value = tuple(record["settings"].get(k) for k in key.split("+"))
+        at.setdefault(value if len(value) > 1 else value[0], []).append(record)
+    seeds = {v: len({r["seed"] for r in group}) for v, group in at.items()}
+    at = {v: group for v, group in at.items() if seeds[v] == max(seeds.values())}
+    means = {v: sign * mean(measured(r, metric) for r in group) for v, group in at.items()}
+    value = min(means, key=lambda v: math.inf if math.isnan(means[v]) else means[v])
+    return at[value], value

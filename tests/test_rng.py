@@ -65,6 +65,14 @@ def test_uniforms_and_normals_are_the_bits_by_box_muller():
     assert torch.allclose(Rng.of(5).normal(500).double(), z, atol=2e-6)
 
 
+def test_a_key_is_the_same_as_a_number_and_as_a_tensor():
+    for seed, step in ((0, 0), (-7, 3), (2**62, 2**63 - 1)):
+        known, held = Rng.of(seed, "noise", step), Rng(key(torch.tensor(seed), "noise", step))
+        assert isinstance(known.key, int) and known.key == held.key.item()
+        assert known.bits(50).tolist() == held.bits(50).tolist()
+        assert known.bits(50).tolist() == held.bits(50).tolist()  # the second call too
+
+
 def test_keys_broadcast_over_seeds_and_steps():
     seeds, steps = torch.arange(3)[:, None], torch.arange(4)
     table = key(seeds, "noise", steps)

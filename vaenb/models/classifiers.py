@@ -112,7 +112,8 @@ def _dropped(x, share, rng):
     """``x`` with a share of it set to zero and the rest scaled up; all of it without ``rng``."""
     if rng is None:
         return x
-    return x * (rng.uniform(*x.shape, dtype=x.dtype) > share) / (1 - share)
+    kept = rng.uniform(*x.shape, dtype=x.dtype) > share
+    return x * (kept / (1 - share))
 
 
 def augment(x: torch.Tensor, rng, pad: int = 4, flip: bool = True) -> torch.Tensor:

@@ -16,9 +16,14 @@ _PURPOSES = {"noise": 1, "order": 2, "evaluation": 3, "samples": 4}
 
 def _mix(x):
     """splitmix64's finaliser on int64 (wraps around): a bijection that scatters neighbours."""
-    x = (x ^ (x >> 30 & (1 << 34) - 1)) * _M1
-    x = (x ^ (x >> 27 & (1 << 37) - 1)) * _M2
+    x = _wrapped((x ^ (x >> 30 & (1 << 34) - 1)) * _M1)
+    x = _wrapped((x ^ (x >> 27 & (1 << 37) - 1)) * _M2)
     return x ^ (x >> 31 & (1 << 33) - 1)
+
+
+def _wrapped(x):
+    """A Python integer as int64 holds it; tensors wrap by themselves."""
+    return x if isinstance(x, torch.Tensor) else (x + 2**63) % 2**64 - 2**63
 
 
 def key(seed, purpose: str, step, device=None) -> torch.Tensor:
@@ -26,36 +31,41 @@ def key(seed, purpose: str, step, device=None) -> torch.Tensor:
 
     ``seed`` and ``step`` are integers or int64 tensors (any shape that broadcasts).
     """
-    seed, step = (_int64(v, device) for v in (seed, step))
-    return _mix(_mix(_mix(seed + _GOLD) + _PURPOSES[purpose]) + step)
+    seed, step = (v.to(device=device, dtype=torch.int64) if isinstance(v, torch.Tensor) else v
+                  for v in (seed, step))
+    found = _word(seed, purpose, step)
+    if isinstance(found, torch.Tensor):
+        return found
+    return torch.full((), found, dtype=torch.int64, device=device)  # a copy would wait for a GPU
 
 
-def _int64(value, device):
-    if isinstance(value, torch.Tensor):
-        return value.to(device=device, dtype=torch.int64)
-    return torch.full((), value, dtype=torch.int64, device=device)  # a copy would wait for a GPU
+def _word(seed, purpose, step):
+    inner = _wrapped(_mix(_wrapped(seed + _GOLD)) + _PURPOSES[purpose])
+    return _mix(_wrapped(_mix(inner) + step))
 
 
 class Rng:
     """Random numbers from one key; the n-th call on equal keys always gives the same numbers.
 
     Uniforms have 23 bits and are never 0 or 1; normals (Box-Muller) end at 5.8 standard
-    deviations.
+    deviations. ``key`` is one of `key`'s, or the integer in it with the ``device`` to draw on: of
+    a tensor nothing is ever read back, and of an integer nothing but the draws is computed there.
     """
 
-    def __init__(self, key: torch.Tensor):
+    def __init__(self, key: torch.Tensor | int, device="cpu"):
         self.key, self.calls = key, 0
+        self.device = key.device if isinstance(key, torch.Tensor) else device
 
     @classmethod
     def of(cls, seed: int, purpose: str = "noise", step: int = 0, device="cpu") -> "Rng":
         """The stream of ``seed`` for ``purpose`` at ``step``."""
-        return cls(key(seed, purpose, step, device))
+        return cls(_word(int(seed), purpose, int(step)), device)
 
     def bits(self, *shape: int) -> torch.Tensor:
         """64 random bits for each entry of ``shape``, int64."""
         self.calls += 1
-        index = torch.arange(math.prod(shape), device=self.key.device)
-        return _mix((index ^ _mix(self.key + self.calls)) * _GOLD).view(shape)
+        index = torch.arange(math.prod(shape), device=self.device)
+        return _mix((index ^ _mix(_wrapped(self.key + self.calls))) * _GOLD).view(shape)
 
     def uniform(self, *shape: int, dtype=None) -> torch.Tensor:
         """Uniform on (0, 1)."""

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import vaenb
 from vaenb import VaenbError, models, train
-from vaenb.train import OutOfTime, Rng, checkpoint, fit, key
+from vaenb.train import OutOfTime, Rng, checkpoint, fit, half_cosine, key
 from vaenb.train.group import Group, Work, initial
 
 D, Z, N, BATCH = 6, 2, 50, 8
@@ -135,6 +135,10 @@ def test_learning_rates_from_the_call_the_row_and_a_schedule():
     runs = go(steps=40, lr=halving)
     scheduled = by_hand(40, schedule=lambda t: 1.5e-3 * 0.5 ** (t / 10))[0]
     assert distance(runs[0], scheduled) < 1e-10
+
+    runs = go(steps=40, lr=half_cosine(1e-3, 40))
+    by_cosine = by_hand(40, schedule=lambda t: 1e-3 * math.cos(math.pi * t / 80) ** 2)[0]
+    assert distance(runs[0], by_cosine) < 1e-6  # the rate is in single precision
 
 
 def test_the_step_and_the_settings_reach_the_loss():

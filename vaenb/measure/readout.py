@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vaenb.errors import VaenbError
-from vaenb.train import fit
+from vaenb.train import fit, half_cosine
 
 
 class ReadOut(NamedTuple):
@@ -54,11 +54,9 @@ def read_out(
     def loss(net, batch, hp):
         return nn.functional.cross_entropy(net(batch[0]), batch[1]), {}
 
-    def falling(hp):
-        return 1.5e-3 * (1 + (torch.pi * hp.step / steps).cos())
-
     [net] = fit(make, loss, ((z - mean) / scale, y), [dict(seed=seed)], steps,
-                batch=min(128, len(z)), lr=falling, device="cpu", progress=False).models
+                batch=min(128, len(z)), lr=half_cosine(3e-3, steps), device="cpu",
+                progress=False).models
     with torch.no_grad():
         logits = net((test_z - mean) / scale)
     right = (logits.argmax(1) == test_y).double().mean()

@@ -25,6 +25,11 @@ class OutOfTime(Exception):
     """The deadline came: the state is saved, and the same call goes on from there."""
 
 
+def half_cosine(lr: float, steps: int):
+    """``lr`` of `fit`, falling from ``lr`` to 0 over ``steps`` by half a cosine."""
+    return lambda hp: lr / 2 * (1 + (math.pi * hp.step / steps).cos())
+
+
 def device(name: str = "auto") -> torch.device:
     """"auto" (a GPU when there is one), "cpu" or "cuda".
 

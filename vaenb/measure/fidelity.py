@@ -54,9 +54,14 @@ def mse(x, y) -> torch.Tensor:
     return (x.double() - y.double()).square().flatten(1).mean(1)
 
 
-def psnr(x, y) -> torch.Tensor:
-    """Peak signal-to-noise ratio 10 log10(1 / mse) of each image, in decibels: [N]."""
-    return -10 * mse(x, y).log10()
+def psnr(x, y) -> float:
+    """Peak signal-to-noise ratio of ``y`` as copies of ``x``, in decibels, for values in [0, 1].
+
+    10 log10(1 / m) with m the squared error averaged over all images together, as in the code of
+    Xiao & Bamler (2023); the average of the images' own ratios is never less. Equal images give
+    infinity. Images as in `mse`, which says what cannot be compared.
+    """
+    return float(-10 * mse(x, y).mean().log10())
 
 
 def features(network, x, chunk: int = 500) -> torch.Tensor:

@@ -18,8 +18,9 @@ LAYOUT = 2  # of the files: raised when what they hold changes
 def _code(function, above=()) -> str:
     """What a function does, whatever file and line it stands in.
 
-    Its code, the functions in its closure, and the constants among its defaults, its closure and
-    the globals it reads. Functions that it calls by a global name are not followed.
+    Its code, the functions of its closure and those of its own module that it calls by name, and
+    the constants among its defaults, its closure and the globals it reads. Functions of other
+    modules, methods and decorated functions are not followed.
     """
     if isinstance(function, partial):
         given = repr((function.args, sorted(function.keywords.items())))
@@ -43,7 +44,8 @@ def _captured(function, above) -> list[str]:
     code, outside = function.__code__, function.__globals__
     closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
     values = {name: outside[name] for name in _globals_read(code) if name in outside}
-    values = {name: value for name, value in values.items() if _constant(value)}
+    values = {name: value for name, value in values.items()
+              if _constant(value) or getattr(value, "__globals__", None) is outside}
     values |= {name: cell.cell_contents for name, cell in closure}
     values |= {f"{i}": value for i, value in enumerate(function.__defaults__ or ())}
     values |= function.__kwdefaults__ or {}

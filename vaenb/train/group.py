@@ -20,6 +20,19 @@ from vaenb.errors import VaenbError
 from vaenb.train.rng import Rng, key
 
 
+class Settings(SimpleNamespace):
+    """The row of a member, as a loss sees it; a name that the row has not is an error."""
+
+    def __getattr__(self, name):
+        raise MissingSetting(
+            f"hp.{name} is asked for and the rows of the sweep have {', '.join(vars(self))}: give "
+            f"every row a {name!r}")
+
+
+class MissingSetting(VaenbError, AttributeError):
+    """A setting that a loss or schedule asks for and no row has."""
+
+
 class Work(NamedTuple):
     """What all members of a sweep have in common; see `vaenb.train.fit`."""
 
@@ -74,9 +87,10 @@ class Group:
         self.alive = torch.ones(count, dtype=torch.bool, device=where)
         self.clock = torch.zeros((), dtype=torch.int64, device=where)
         self.hp = {}
-        for name, value in rows[0].items():
-            kind = torch.int64 if isinstance(value, int) else self.p.dtype
+        for name in rows[0]:
             values = [row[name] for row in rows]
+            whole = all(isinstance(value, int) for value in values)
+            kind = torch.int64 if whole else self.p.dtype
             self.hp[name] = torch.tensor(values, device=where, dtype=kind)
         self.clip = work.clip
         if "clip" in rows[0]:
@@ -153,9 +167,9 @@ class Group:
             return [self.work.lr] * len(self)
         if not self.stacked:
             hp = {n: h[0] for n, h in self.hp.items()}
-            return [self.work.lr(SimpleNamespace(**hp, step=self.clock))]
+            return [self.work.lr(Settings(**hp, step=self.clock))]
         return vmap(lambda hp: torch.as_tensor(
-            self.work.lr(SimpleNamespace(**hp, step=self.clock)), device=self.p.device
+            self.work.lr(Settings(**hp, step=self.clock)), device=self.p.device
         ))(self.hp)  # fmt: skip
 
     def _keys(self, purpose, index):
@@ -166,7 +180,7 @@ class Group:
         self.g.zero_()
         hp = {n: h[0] for n, h in self.hp.items()}
         rng = Rng(self._keys("noise", self.clock)[0])
-        hp = SimpleNamespace(**hp, rng=rng, step=self.clock)
+        hp = Settings(**hp, rng=rng, step=self.clock)
         value, extras = self.work.loss(self.models[0], _unwrap(tuple(d[0] for d in x)), hp)
         value.backward()
         return value.detach()[None], {n: e.detach()[None] for n, e in extras.items()}
@@ -175,7 +189,7 @@ class Group:
         """The same for all members at once: [E], through vmap of each one's own gradient."""
 
         def member(params, buffers, x, hp, k):
-            hp = SimpleNamespace(**hp, rng=Rng(k), step=self.clock)
+            hp = Settings(**hp, rng=Rng(k), step=self.clock)
 
             def objective(params):
                 moved = {n: b.clone() for n, b in buffers.items()}
@@ -209,7 +223,7 @@ class Group:
             keys = self._keys("evaluation", torch.full_like(self.hp["seed"], i))
 
             def settings(hp, k):
-                return SimpleNamespace(**hp, rng=Rng(k), step=self.clock)
+                return Settings(**hp, rng=Rng(k), step=self.clock)
 
             def member(params, buffers, hp, k, part=part):
                 return self.bound.call(params, buffers, work.loss, part, settings(hp, k))

@@ -134,8 +134,8 @@ def compare(net, name, make, loss, image, members, steps, batch, aims, most=()):
     ms, mib = most if gpu and most else (None, None)
     if gpu:
         at_most("a step of all members, ms", 1e3 * members / rate, ms)
-    for n, mebibytes in peak.items():
-        at_most(f"peak memory a member, MiB: {n}", mebibytes / members, mib if n == "fit" else None)
+    for n, of_all in peak.items():
+        at_most(f"peak memory a member, MiB: {n}", of_all / members, mib if n == "fit" else None)
     if gpu:
         distance(make, loss, x[:batch], rate, size)
 

@@ -67,6 +67,20 @@ def test_the_budget_counts_runs_of_this_length(clone):
     assert "Profile quick, 10 steps" in nothing and "0" in nothing
 
 
+def test_an_experiment_that_is_not_planned_stops_at_once(clone):
+    planned = {"figure3": ("tetrominoes", 1), "figure5": ("tetrominoes", 1)}
+    with pytest.raises(VaenbError, match="only='figure33' is no experiment of this chapter: take "
+                                         "one of figure3, figure5"):
+        chapter("cpu", only="figure33").budget(planned, 0)
+    assert "figure5" in repr(chapter("cpu", only="figure3").budget(planned, 0))
+
+
+def test_the_budget_names_the_devices(clone):
+    records.write(entry(0.1, device="cpu"))
+    told = repr(chapter("cpu").budget({"figure3": ("tetrominoes", 1)}, 0))
+    assert f"as recorded, on {records.device_name()}." in told
+
+
 def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: None)
     fig = plt.figure()

@@ -9,7 +9,8 @@ from scipy import stats
 from vaenb import report
 from vaenb.report import records
 from vaenb.report.association import depends_more, rank_correlation, varies_more
-from vaenb.report.verdicts import best, chosen, parse
+from vaenb.report.selectors import best, best_by_others, chosen, parse
+from vaenb.report.verdicts import run_test
 
 BETAS = (0.1, 0.3162, 1.0, 3.1623, 10.0)
 
@@ -125,6 +126,33 @@ def test_only_values_with_the_most_seeds_compete():
     found = grid(lambda b2, b1, e: dict(m=b2))
     kept = [r for r in found if r["settings"]["beta_z2"] != 0.1 or r["seed"] == 0]
     assert best(kept, "beta_z2", "m")[1] == 0.3162 and best(found, "beta_z2", "m")[1] == 0.1
+
+
+def test_each_seed_is_judged_at_what_is_best_on_the_others():
+    def made(seed, beta, value):
+        return dict(seed=seed, settings=dict(beta=beta), metrics=dict(m=value))
+
+    table = {1.0: (9, 0, 0), 2.0: (3, 3, 3)}  # seed 0 loves what the others do not
+    found = [made(s, b, v) for b, row in table.items() for s, v in enumerate(row)]
+    kept = best_by_others(found, "beta", "m", -1)
+    assert {r["seed"]: r["settings"]["beta"] for r in kept} == {0: 2.0, 1: 1.0, 2: 1.0}
+    low = best_by_others(found, "beta", "m")
+    assert {r["seed"]: r["settings"]["beta"] for r in low} == {0: 1.0, 1: 2.0, 2: 2.0}
+    assert len(best_by_others(found[:1], "beta", "m")) == 1
+
+
+def test_choosing_gains_nothing():
+    """On noise the best of 25 cells is no better than another cell more often than alpha says."""
+    rule = dict(claim="", test="above", metric="m", a="best=beta_z2+beta_z1 max",
+                b="beta_z2=1; beta_z1=1", margin="", alpha="0.05", seeds="3", experiment="svhn",
+                data="", note="")
+    rng, holds, count = np.random.default_rng(0), 0, 200
+    found = grid(lambda b2, b1, e: dict(m=0.0))
+    for _ in range(count):
+        for r, value in zip(found, rng.normal(size=len(found)), strict=True):
+            r["metrics"]["m"] = value
+        holds += run_test(rule, found)["p"][0] < 0.05
+    assert holds < 0.05 * count + 3 * (0.05 * 0.95 * count) ** 0.5
 
 
 def test_a_selector_compares_two_settings():

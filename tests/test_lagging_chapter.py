@@ -3,12 +3,14 @@ the paper's rules of when to stop; and what a run that breaks off says."""
 
 import math
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from cells import cells
 
-from vaenb import train
+from vaenb import VaenbError, data, train
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,33 @@ def test_frames_rise_and_begin_at_the_origin(chapter):
     assert steps[-1] == saved.facts["steps"] and frames[0]["furthest"] < 0.1
 
 
+def test_what_figure_2_shows_is_on_the_finer_grid(chapter):
+    """The start, the first look, the widest frame and the last; they are the finer grid's."""
+    model, saved = whole(chapter, "synthetic", dict(model="VAE", init="usual"))
+    frames, points = saved.facts["frames"], saved.best["points"]
+    widest = max(range(len(frames)), key=lambda k: frames[k]["sd_model"])
+    assert all(frames[k]["fine"] for k in {0, 1, widest, len(frames) - 1})
+    parts = chapter["task"]("synthetic").make("VAE")
+    parts.load_state_dict(model)
+    fine, coarse = (chapter["points_of"](parts, "synthetic", stride) for stride in (0.2, 2.0))
+    assert torch.equal(points[-1], fine) and not torch.equal(fine, coarse)
+    assert saved.facts["grid_error"] >= float((fine - coarse).abs().max()) > 0
+    told = chapter["points_told"](saved)
+    assert told["grid_points"] == len(fine) * sum(f["fine"] for f in frames) > 0
+
+
+def test_one_training_serves_figure_2_and_the_tables(chapter, tmp_path, monkeypatch):
+    named = chapter["trained_as"]
+    assert named("synthetic", dict(model="VAE")) == dict(model="VAE", init="usual")
+    assert named("yahoo", dict(model="VAE")) == dict(model="VAE")
+    assert named("synthetic", dict(model="VAE", beta=0.2)) == dict(model="VAE", beta=0.2)
+    first, saved = whole(chapter, "synthetic", dict(model="VAE", init="usual"), tmp_path)
+    monkeypatch.setitem(chapter, "basic_step", None)  # not one more step
+    again, found = whole(chapter, "synthetic", named("synthetic", dict(model="VAE")), tmp_path)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert found.facts == saved.facts
+
+
 def play(chapter, where, told, monkeypatch, **more):
     """Close epochs whose validation says (neg_elbo, mi_batch); the facts after each."""
     parts, saved = chapter["task"](where), None
@@ -74,7 +103,8 @@ def play(chapter, where, told, monkeypatch, **more):
     for neg_elbo, mi in told:
         monkeypatch.setitem(chapter, "look", lambda *a, v=(neg_elbo, mi), **k: dict(
             neg_elbo=v[0], mi_batch=v[1], rate=more.get("rate", 1.0)))
-        chapter["close_epoch"](saved, where, dict(model="Ours"), time.process_time)
+        settings = dict(model="Ours") | more.get("settings", {})
+        chapter["close_epoch"](saved, where, settings, time.process_time)
         seen.append({k: saved.facts[k] for k in ("aggressive", "decays", "lr", "bad", "exploded")})
     return seen
 
@@ -98,12 +128,16 @@ def test_decay_after_two_bad_epochs_and_a_fresh_start(chapter, monkeypatch):
     assert [s["lr"] for s in seen] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
 
 
-def test_a_rate_that_explodes_ends_the_run(chapter, monkeypatch):
-    assert play(chapter, "synthetic", [(9, 1)], monkeypatch, rate=2000.0)[0]["exploded"]
-    assert play(chapter, "synthetic", [(math.nan, 1)], monkeypatch)[0]["exploded"]
+def test_a_rate_that_explodes_ends_the_run_where_it_is_asked_for(chapter, monkeypatch):
+    fast = dict(settings=dict(speed=50), rate=2000.0)
+    assert play(chapter, "synthetic", [(9, 1)], monkeypatch, **fast)[0]["exploded"]
+    assert not play(chapter, "synthetic", [(9, 1)], monkeypatch, rate=2000.0)[0]["exploded"]
+    with pytest.raises(train.NotFinite):
+        play(chapter, "synthetic", [(math.nan, 1)], monkeypatch)
 
 
-def test_a_loss_that_is_no_number_says_where(chapter, monkeypatch, tmp_path):
+@pytest.mark.parametrize("seconds", [None, -1.0])  # as usual: at the epoch's end; at each step
+def test_a_loss_that_is_no_number_says_where(chapter, monkeypatch, tmp_path, seconds):
     usual = chapter["spent"]
 
     def broken(model, x, rng):
@@ -111,11 +145,67 @@ def test_a_loss_that_is_no_number_says_where(chapter, monkeypatch, tmp_path):
         return lost * math.nan, rate
 
     monkeypatch.setitem(chapter, "spent", broken)
-    monkeypatch.setattr(train.parts, "SAVE_SECONDS", -1.0)  # look at each step
+    if seconds:
+        monkeypatch.setattr(train.parts, "SAVE_SECONDS", seconds)
     with pytest.raises(train.NotFinite, match="model VAE.*smaller learning rate"):
         whole(chapter, "synthetic", dict(model="VAE"), tmp_path)
+    assert not list(tmp_path.iterdir())  # no broken model is saved
     _, saved = whole(chapter, "synthetic", dict(model="VAE", speed=50))  # a result, in Table 10
     assert saved.facts["exploded"]
+
+
+def test_no_record_of_a_model_whose_test_is_no_number(chapter, monkeypatch):
+    model, saved = chapter["train_one"]("synthetic", dict(model="VAE"), 3, None)
+    monkeypatch.setitem(chapter, "measure_one", lambda *a: dict(neg_elbo=math.nan))
+    monkeypatch.setattr(chapter["records"], "write", lambda entry: pytest.fail("was recorded"))
+    entry = chapter["new_record"]("synthetic", dict(model="VAE"), 3)
+    with pytest.raises(train.NotFinite):
+        chapter["finish_one"](entry, model, saved, "synthetic")
+
+
+def test_noise_of_the_evaluation_tells_five_variances(chapter):
+    model, _ = chapter["train_one"]("synthetic", dict(model="VAE"), 3, None)
+    found = chapter["measure_one"](model, "synthetic", dict(model="VAE"), 3, True)
+    names = [f"{n}_variance" for n in ("iw_nll", "neg_elbo", "rate", "mi_batch", "active_units")]
+    assert all(found[name] >= 0 for name in names) and found["neg_elbo_variance"] > 0
+    assert found["mi_batch_variance"] > 0 and found["active_units_variance"] == 0
+
+
+def test_images_come_from_all_over_the_file_and_their_hash_is_that_of_the_binary_ones(
+        chapter, monkeypatch):
+    grey = np.repeat(np.arange(50, dtype=np.uint8), 8)[:, None, None, None]  # 50 alphabets, sorted
+    parts = {f"{p}_x": np.broadcast_to(4 * grey, (400, 1, 28, 28)).copy()
+             for p in ("train", "valid", "test")}
+    ds = data.DataSet(name="omniglot", **parts, **{f"{p}_y": None for p in ("train", "valid",
+                      "test")}, note="ours", complete=True, licence="")  # fmt: skip
+    size = dict(train=100, valid=50, test=25, width=2, kernels=(3,), hidden=4, batch=25)
+    monkeypatch.setitem(chapter, "profile", "cpu")
+    monkeypatch.setitem(chapter, "scale", chapter["scale"] | dict(omniglot=size))
+    monkeypatch.setattr(data, "load", lambda name: ds)
+    rows = np.arange(100) * 4
+    t = chapter["image_task"]("omniglot")
+    seen = chapter["spread"](grey[:, 0, 0, 0], 100)
+    assert np.array_equal(seen, grey[rows, 0, 0, 0]) and set(seen) == set(range(50))
+    lit = t.take(np.arange(100), SimpleNamespace(bernoulli=lambda p: p))
+    assert torch.equal(lit, data.unit(torch.from_numpy(ds.train_x[rows])))
+    for part, step in (("valid", 8), ("test", 16)):
+        shown = torch.cat(t.stack[part])
+        expected = data.binarised(getattr(ds, f"{part}_x"), 0)[::step]
+        assert torch.equal(shown, data.unit(torch.from_numpy(expected)))
+    assert t.described["sha256"] != ds.sha256 and "evenly spaced" in t.described["note"]
+    other = data.binarised(ds.test_x, 1)
+    monkeypatch.setattr(data, "binarised", lambda x, seed: other)
+    assert chapter["image_task"]("omniglot").described["sha256"] != t.described["sha256"]
+
+
+def test_a_sentence_that_is_too_long_is_refused(chapter, monkeypatch, tmp_path):
+    line = "word " * 12
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.txt").write_text(f"{line}\n{line * 42}\n")
+    monkeypatch.setitem(chapter, "profile", "cpu")
+    monkeypatch.setitem(chapter, "scale", chapter["scale"] | {str(tmp_path): dict(words=0)})
+    with pytest.raises(VaenbError, match="line 2 of .* has 504 words and the limit is 500"):
+        chapter["text_task"](str(tmp_path))
 
 
 def test_weights_of_the_rate(chapter):

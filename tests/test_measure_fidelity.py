@@ -142,6 +142,20 @@ def test_convergence_of_known_lines():
     assert measure.convergence(step, 0 * step + 0.1)["converged"] is True
 
 
+@pytest.mark.parametrize("points", [10, 25, 128])
+def test_how_often_a_flat_loss_is_called_moving(points):
+    from scipy.stats import t
+
+    count, step = 4000, np.arange(10 * points)
+    noise = Rng.of(points).normal(count, len(step), dtype=torch.float64).numpy()
+    found = [measure.convergence(step, loss) for loss in noise]
+    assert {f["points"] for f in found} == {points}
+    alarms = np.mean([not f["converged"] for f in found])
+    error = (12 * (points - 1) / (points * (points + 1))) ** 0.5  # of the drift, noise being one
+    expected = 2 * t.sf(max(3, 1 / error), points - 2)
+    assert abs(alarms - expected) < 4 * (expected / count) ** 0.5
+
+
 def test_convergence_of_short_and_broken_histories():
     step, loss = np.arange(12.0), np.array([9.0, 9.0] + [1.0, 1.1] * 5)
     found = measure.convergence(list(step), list(loss))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vaenb import measure, models
+from vaenb import VaenbError, measure, models
 from vaenb.measure.chunks import RowRng
 
 
@@ -52,6 +52,28 @@ def test_importance_weights_by_a_loop(make):
                        for s in range(6)]
         expected = math.log(6) - torch.stack(weights).logsumexp(0)
         assert torch.allclose(found[n], expected[0], rtol=1e-9)
+
+
+@each
+def test_many_items_go_in_one_call_with_the_noise_of_their_places(make, monkeypatch):
+    model, x = make()
+    x, calls, usual = x.repeat(6, *[1] * (x.ndim - 1)), [], model.log_joint
+    by_one = measure.iw_nll(model, x, samples=8, seed=2, max_rows=8)
+    monkeypatch.setattr(model, "log_joint", lambda x, z: calls.append(len(x)) or usual(x, z))
+    assert torch.allclose(measure.iw_nll(model, x, samples=8, seed=2), by_one, rtol=1e-11)
+    assert calls == [32, 10]  # of 42, all samples at once; the model cuts them for its memory
+    with pytest.raises(VaenbError, match="samples=0"):
+        measure.iw_nll(model, x, samples=0)
+
+
+def test_a_call_of_many_sentences_holds_no_more_at_once(monkeypatch):
+    model, x = text()
+    monkeypatch.setattr(models.text, "NUMBERS", 4 * 4 * 5 * 10)  # gates of ten codes
+    rows, usual = [], model.decoder.lstm.forward
+    monkeypatch.setattr(model.decoder.lstm, "forward",
+                        lambda h, *state: rows.append(len(h)) or usual(h, *state))
+    measure.iw_nll(model, x, samples=6)
+    assert max(rows) == 10 and sum(rows) == 42
 
 
 def test_words_are_not_scaled():

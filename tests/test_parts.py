@@ -100,7 +100,7 @@ def loop(folder, steps, deadline=None, stop_at=None, make=adam):
             saved.best = {n: t.clone() for n, t in parts.model.state_dict().items()}
         saved.facts["at"] += 1
         if saved.facts["at"] == stop_at:
-            saved.tick(now=True)
+            saved.save()
             return None
         saved.tick()
     return parts.arrays(), saved.best, saved.facts
@@ -131,7 +131,7 @@ def test_what_is_not_finite_is_told_and_never_saved(tmp_path):
     with torch.no_grad():
         parts.model.decoder.bias[0] = float("nan")
     with pytest.raises(VaenbError, match=r"not finite \(at 5, .*seed 3\): what was saved before"):
-        saved.tick(now=True)
+        saved.save()
     with pytest.raises(VaenbError, match="not finite"):
         saved.check(float("inf"))
     fresh = made(adam, 1.0)

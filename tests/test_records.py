@@ -32,6 +32,17 @@ def test_new_fills_the_provenance():
     assert record["peak_mib"] > 10 and record["when"].endswith("+00:00")
 
 
+def test_seeds_are_counted_by_setting():
+    def made(seed, beta, experiment="a"):
+        return dict(experiment=experiment, settings=dict(beta=beta), seed=seed)
+
+    even = [made(s, b) for s in range(3) for b in (1, 2)]
+    assert records.seeds_text(even) == "3 seeds"
+    assert records.seeds_text([*even, made(0, 3)]) == "1 to 3 seeds"
+    assert records.seeds_text([made(0, 1), made(0, 2)]) == "1 seed"
+    assert records.seeds_text([*even, made(0, 1, "b")]) == "1 to 3 seeds"
+
+
 def test_round_trip_and_rounding(tmp_path):
     record = made()
     record["metrics"] |= {"a": math.nan, "b": math.inf, "c": np.float32(1 / 3), "d": -math.inf}

@@ -98,7 +98,7 @@ def test_the_rules_are_well_formed():
         assert all(side["experiments"] for side in sides)
         assert rule["metric"].count("|") + 1 in (CELLS.get(rule["test"], 1), 2)
         if rule["test"] in CELLS:
-            assert int(rule["seeds"]) >= 20
+            assert int(rule["seeds"]) >= 16
         if rule["test"] == "within":
             assert float(rule["margin"]) > 0 and rule["note"] or rule["claim"] == "C15"
     with pytest.raises(VaenbError, match="'beta' of .* is not key=value"):

@@ -57,6 +57,42 @@ def test_the_semi_amortised_gradient_is_exact(cells, factor):
         assert torch.allclose(a, b, rtol=2e-3, atol=2e-4 * b.abs().max()), name
 
 
+@pytest.mark.filterwarnings("ignore:TF32")
+def test_the_step_of_the_difference_suits_single_precision(cells):
+    """0.01 is off by less than a thousandth; a step as short as the public code's by a hundredth
+    and more, which is rounding alone: in double precision it is not."""
+    def off(dtype, near):
+        spaces = cells.semi_amortised_loss.__globals__
+        usual, spaces["NEAR"] = spaces["NEAR"], near or spaces["NEAR"]
+        try:
+            model, x = small()
+            rngs = [lambda k=k: train.Rng.of(0, "noise", k) for k in range(11)]
+            _, true = exact(model, x, rngs[:10], rngs[10], 1.0, cells)
+            model = model.to(dtype)
+            told = cells.semi_amortised_loss(model, x, rngs[:10], rngs[10], 1.0)
+            found = torch.autograd.grad(told, list(model.encoder.parameters()))
+        finally:
+            spaces["NEAR"] = usual
+        one, two = (torch.cat([g.double().flatten() for g in gs]) for gs in (
+            found, true[:len(found)]))
+        return float((one - two).norm() / two.norm())
+
+    assert off(torch.float32, None) < 1e-3 < 1e-2 < off(torch.float32, 1e-5)
+    assert off(torch.float64, None) < 1e-4 and off(torch.float64, 1e-5) < 1e-6
+
+
+def test_a_posterior_is_not_refined_on_the_noise_it_is_judged_with(cells, monkeypatch):
+    model, x = small()
+    used = []
+    monkeypatch.setitem(cells.SemiAmortised.posterior.__globals__, "refined",
+                        lambda m, x, code, rngs, *a: used.extend(
+                            r().key for r in rngs) or ([code], []))
+    cells.SemiAmortised(model, 6, 10, 3).posterior(x)
+    judged = {train.Rng.of(3, purpose, k).key for purpose in ("evaluation", "noise", "samples")
+              for k in range(20000)}
+    assert len(set(used)) == 10 and not judged & set(used)
+
+
 def test_the_refinement_lowers_the_bound_and_forgets_the_batch(cells):
     model, x = small()
     model.eval()

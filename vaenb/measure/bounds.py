@@ -13,6 +13,8 @@ import torch
 from vaenb.measure.chunks import RowRng, at_least_one, batches, evaluating, rows_at_once
 from vaenb.models import FullGaussian, Gaussian, standard_normal_log_prob
 
+ITEMS = 32  # in a call of a model that bounds its own memory, with all their samples
+
 
 class Spent(NamedTuple):
     """Nats of each image: ``distortion`` [N] and ``rates`` [N, L], one column a layer of codes."""
@@ -32,7 +34,8 @@ class Spent(NamedTuple):
 
 
 def nats(model, x, seed: int = 0, draws: int = 1, chunk: int | None = None) -> Spent:
-    """Distortion and rate of images ``x`` [N, C, H, W] (uint8, or float in [0, 1]), on the CPU.
+    """Distortion [N] and rates [N, L] of ``x``, on the CPU: images [N, C, H, W] (uint8, or float
+    in [0, 1]) or token ids [N, T] (int64).
 
     Estimator: distortion -log p(x|z) averaged over ``draws`` codes z ~ q(z|x), rate as the model
     gives it (closed form for one Gaussian layer). Unbiased for the ELBO, whose mean lies above
@@ -50,18 +53,21 @@ def nats(model, x, seed: int = 0, draws: int = 1, chunk: int | None = None) -> S
 
 
 def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = None):
-    """Importance-weighted bound on -log p(x) for ``x``, images (uint8, or float in [0, 1]) or
-    token ids [N, T] (int64): [N].
+    """Importance-weighted bound on -log p(x) for ``x``, images [N, C, H, W] (uint8, or float in
+    [0, 1]) or token ids [N, T] (int64): [N], on the CPU.
 
     Estimator: -log of the mean over ``samples`` codes z ~ q(z|x) of p(x|z) p(z) / q(z|x) (Burda,
     Grosse & Salakhutdinov 2016, Eq. 8). It lies above -log p(x) in expectation, never rises with
     more samples in expectation, and is exact for one sample if q is the true posterior. At most
-    ``max_rows`` codes are decoded at once, of several images or of a part of one image's samples.
+    ``max_rows`` codes go to the model at once, of several images or of a part of one image's
+    samples. None: as many as `rows_at_once` says; to a model without ``decode``, which bounds the
+    memory of its ``log_joint`` itself, `ITEMS` images or sentences with all their samples.
     """
     at_least_one(samples=samples)
     found = []
     with evaluating(model):
-        rows = rows_at_once(model, max_rows)
+        own = max_rows is None and model.decode is None
+        rows = ITEMS * samples if own else rows_at_once(model, max_rows)
         for start, images in batches(model, x, max(1, rows // samples)):
             q = model.posterior(images)
             count, latents = q.mean.shape
@@ -81,8 +87,9 @@ def _log_weights(model, images, q, u):
 
 
 def posteriors(model, x, chunk: int = 512) -> Gaussian | FullGaussian:
-    """q(z|x) of all images ``x`` [N, C, H, W], as the model gives it: means [N, Z] and log
-    standard deviations [N, Z], or factors of the covariance [N, Z, Z], on the CPU."""
+    """q(z|x) of all ``x``, images [N, C, H, W] or token ids [N, T], as the model gives it: means
+    [N, Z] and log standard deviations [N, Z], or factors of the covariance [N, Z, Z], on the CPU.
+    """
     with evaluating(model):
         found = [model.posterior(images) for _, images in batches(model, x, chunk)]
     return type(found[0])(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))

@@ -14,7 +14,8 @@ class RowRng(Rng):
 
     The first axis of every draw is the images'. What an image gets depends on the seed and its
     place in the set alone, so no estimate depends on how the set was cut into chunks; a longer
-    draw [count, S, Z] begins with the values of a shorter one.
+    draw [count, S, Z] begins with the values of a shorter one. ``normal(count, S, Z)``,
+    ``uniform(count, S)`` and the others are those of `vaenb.train.Rng`, on ``device``.
     """
 
     def __init__(self, seed: int, start: int, count: int, purpose="evaluation", device="cpu"):
@@ -22,6 +23,7 @@ class RowRng(Rng):
         super().__init__(key(seed, purpose, rows, device))
 
     def bits(self, *shape: int) -> torch.Tensor:
+        """64 random bits for each entry of ``shape`` [count, ...], int64, each row its own."""
         self.calls += 1
         return torch.vmap(lambda k: Rng(k).bits(*shape[1:]))(self.key + (self.calls - 1))
 
@@ -47,8 +49,9 @@ def evaluating(model):
 
 
 def batches(model, x, chunk: int):
-    """Pairs (start, images) of ``x`` [N, C, H, W], uint8 or float in [0, 1], fit for ``model``;
-    token ids, int64, stay as they are."""
+    """Pairs (start, images [at most ``chunk``, C, H, W]) of ``x`` [N, C, H, W], uint8 or float in
+    [0, 1], fit for ``model``; token ids [N, T], int64, stay as they are. Raises VaenbError for an
+    empty ``x``."""
     at_least_one(images=len(x), chunk=chunk)
     like = next(model.parameters())
     for start in range(0, len(x), chunk):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vaenb.errors import VaenbError
 from vaenb.report import records, tables, targets
 from vaenb.report.selectors import parse
 from vaenb.report.verdicts import verdicts
@@ -39,13 +40,18 @@ class Chapter:
 
     def budget(self, planned: dict[str, tuple[str, int]], steps: int) -> tables.Table:
         """A row an experiment: ``planned`` gives its data and number of models, the records of
-        runs of ``steps`` steps (0: of any length) their time."""
+        runs of ``steps`` steps (0: of any length) their time. Raises VaenbError where the one
+        experiment that is asked for is not planned."""
+        if self.only and self.only not in planned:
+            raise VaenbError(f"only={self.only!r} is no experiment of this chapter: take one of "
+                             f"{', '.join(planned)}")
         shown = "cpu" if self.recorded else self.profile
-        rows = []
+        rows, devices = [], set()
         for name, (data, count) in planned.items():
             found = [r for r in self.read(name) if r["profile"] == shown
                      and steps in (0, r["steps"])]
             spent = [r["seconds"] for r in found if r["seconds"]]
+            devices |= {r["device"] for r in found}
             each = np.mean(spent) if spent else np.nan
             claims = sorted({rule["claim"] for rule in targets.rules(self.paper) if any(
                 name in parse(rule[side], rule["experiment"])["experiments"]
@@ -54,11 +60,12 @@ class Chapter:
                 (text, "", "theirs") for text in (
                     str(count), str(len(found)), tables.number(each),
                     tables.number(count * each / 3600))), (" ".join(claims), "", "")])
+        steps = f", {steps} steps a model" if steps else ""
+        where = f", on {' and '.join(sorted(devices))}" if devices else ""
         return tables.Table(
             ["experiment", "data", "models", "recorded", "seconds each", "hours in all",
              "for the claims"], rows,
-            f"Profile {shown}, {f'{steps} steps a model' if steps else 'steps as in the paper'}; "
-            f"times as recorded, one thread, with other work on the machine.")
+            f"Profile {shown}{steps}; times as recorded{where}.")
 
     def finish(self, fig, *sets: list[dict]) -> None:
         """Say under a figure how much was run, on which data, and show it; the records of several

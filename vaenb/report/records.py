@@ -367,6 +367,15 @@ def largest(found: list[dict]) -> list[dict]:
     return groups(found)[0] if found else []
 
 
+def seeds_text(found: list[dict]) -> str:
+    """How many seeds the settings have: "3 seeds", or "1 to 3 seeds" where some have fewer."""
+    seeds: dict[str, set] = {}
+    for r in found:
+        seeds.setdefault(_line([r["experiment"], r["settings"]]), set()).add(r["seed"])
+    least, most = (pick(map(len, seeds.values())) for pick in (min, max))
+    return f"{f'{least} to ' * (least != most)}{most} seed{'s' * (most != 1)}"
+
+
 def scale_text(found: list[dict]) -> str:
     """How large records were run, in words: "cpu: 3000 of 5723 steps, width 8 of 32, 3 seeds"."""
     sentences = []
@@ -377,7 +386,6 @@ def scale_text(found: list[dict]) -> str:
                 continue
             share = f"{ours:.9g}" if ours == theirs else f"{ours:.9g} of {theirs:.9g}"
             words.append(f"{share} {name}" if name.endswith("s") else f"{name} {share}")
-        seeds = len({r["seed"] for r in group})
-        words.append(f"{seeds} seed{'s' * (seeds != 1)}")
+        words.append(seeds_text(group))
         sentences.append(f"{group[0]['profile']}: {', '.join(words)}")
     return "; ".join(dict.fromkeys(sentences))

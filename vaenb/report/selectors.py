@@ -74,10 +74,26 @@ def best(found: list[dict], key: str, metric: str, sign: int = 1) -> tuple[list[
     is better. Ties and NaN: the first, never a NaN."""
     at: dict = {}
     for record in found:
-        value = tuple(record["settings"].get(k) for k in key.split("+"))
-        at.setdefault(value if len(value) > 1 else value[0], []).append(record)
+        at.setdefault(_value(record, key), []).append(record)
     seeds = {v: len({r["seed"] for r in group}) for v, group in at.items()}
     at = {v: group for v, group in at.items() if seeds[v] == max(seeds.values())}
     means = {v: sign * mean(measured(r, metric) for r in group) for v, group in at.items()}
     value = min(means, key=lambda v: math.inf if math.isnan(means[v]) else means[v])
     return at[value], value
+
+
+def best_by_others(found: list[dict], key: str, metric: str, sign: int = 1) -> list[dict]:
+    """As `best`, but for each seed the records at the value that is best on the other seeds: what
+    chooses and what is compared are then not the same numbers, and choosing gains nothing. A
+    single seed chooses for itself."""
+    kept = []
+    for seed in {r["seed"] for r in found}:
+        others = [r for r in found if r["seed"] != seed] or found
+        _, value = best(others, key, metric, sign)
+        kept += [r for r in found if r["seed"] == seed and _value(r, key) == value]
+    return kept
+
+
+def _value(record, key):
+    value = tuple(record["settings"].get(k) for k in key.split("+"))
+    return value if len(value) > 1 else value[0]

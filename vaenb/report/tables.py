@@ -11,12 +11,12 @@ SIGNS = {"reproduced": "✓", "supported": "✓", "not reproduced": "✗", "cont
          "undecided": "?", "not run": "–"}
 
 
-TITLES = {"neg_elbo": "−log p (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)",
+TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)",
           "mi": "I(x;z) (nats)", "marginal_kl": "marginal KL (nats)", "mse": "squared error",
           "frechet": "Fréchet distance", "sigma2": "σ²", "steps_to_sigma": "steps to σ²",
           "train_distortion": "training distortion (nats)", "gap": "gap (nats)",
           "iw_nll": "IW-NLL (nats)", "memorised": "nearer to a training image",
-          "diverged": "share diverged", "disc_nll": "discretised −log p (nats)",
+          "diverged": "share diverged", "disc_nll": "discretised −ELBO (nats)",
           "mi_batch": "I(x;z) over minibatches (nats)", "active_units": "active units",
           "aggressive_epochs": "aggressive epochs", "inner_steps": "inner steps",
           "train_seconds": "seconds", "exploded": "share broken off",

@@ -1,8 +1,9 @@
 """Verdicts by rule: ``book/targets/tests.csv`` says what decides a claim, this module obeys.
 
-Comparisons are paired over shared seeds. Every test gives two one-sided p-values, that the claim
-holds and that it fails; each family is corrected after Holm over all tests of the chapter that
-could be computed. A claim holds when all its tests hold and fails when one fails.
+Comparisons are paired over shared seeds; where a side is the best of several settings, each seed
+is judged at the setting that is best on the others. Every test gives two one-sided p-values, that
+the claim holds and that it fails; each family is corrected after Holm over all tests of the
+chapter that could be computed. A claim holds when all its tests hold and fails when one fails.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from collections import Counter
 from vaenb.errors import VaenbError
 from vaenb.report import association, targets
 from vaenb.report import records as rec
-from vaenb.report.selectors import best, chosen, mean, measured, parse
+from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse
 
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
 
@@ -65,7 +66,8 @@ def _side(found: list[dict], selector: dict, metric: str):
     said, fixed = "", {k for k, _ in selector["is_"]} | {"model"}
     if selector["best"]:
         key, by, sign = selector["best"]
-        found, value = best(found, key, by or metric, sign)
+        _, value = best(found, key, by or metric, sign)
+        found = best_by_others(found, key, by or metric, sign)
         told = ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else value
         said, fixed = f"best {key} {told}", fixed | set(key.split("+"))
     if selector["argbest"]:
@@ -279,8 +281,11 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     loose = [r for r in out["used"] if not (r.get("convergence") or {}).get("converged")]
     if rule["data"] and wrong:
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
-    elif out["n"] < int(rule["seeds"]) or "p" not in out:
-        reason = f"too few seeds with a value: {out['n']} of {rule['seeds']}"
+    elif out["n"] < int(rule["seeds"]):
+        what = "cells" if cells else "seeds"
+        reason = f"too few {what} with a value: {out['n']} of {rule['seeds']}"
+    elif "p" not in out:
+        reason = f"too few values to compare ({out['said']})"
     elif loose and rule["test"] != "fisher":
         reason = f"{len(loose)} of {len(out['used'])} runs have not converged"
     else:

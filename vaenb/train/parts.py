@@ -47,9 +47,9 @@ class Parts:
             group["lr"] *= scale
 
     def step(self, loss: torch.Tensor, *names: str) -> dict[str, torch.Tensor]:
-        """Follow the gradient of ``loss`` with the named parts; the others stand still.
+        """Follow the gradient of ``loss`` [] with the named parts; the others stand still.
 
-        Returns the norm of each part's gradient before clipping, tensors on the device.
+        Returns the norm [] of each part's gradient before clipping, tensors on the device.
         """
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -63,7 +63,7 @@ class Parts:
         return norms
 
     def arrays(self) -> dict[str, torch.Tensor]:
-        """Parameters, buffers and the optimisers' memory, by name."""
+        """Parameters, buffers and the optimisers' memory, by name, each in its own shape."""
         found = {f"model.{n}": t for n, t in self.model.state_dict().items()}
         for name, optimiser in self.optimisers.items():
             for k, memory in optimiser.state_dict()["state"].items():
@@ -115,26 +115,30 @@ class Saved:
             parts.load({n: a for n, a in arrays.items() if not n.startswith("best.")})
         self.last = time.monotonic()
 
-    def tick(self, now: bool = False) -> None:
-        """Save if half a minute has passed since the last time, or ``now``.
+    def tick(self) -> None:
+        """Save if half a minute has passed since the last time.
 
-        Raises `OutOfTime` after the deadline, when all is saved, and `NotFinite` where a parameter
-        is no longer finite; what was saved before stays.
+        Raises `OutOfTime` after the deadline, when all is saved, and `NotFinite` as `save`.
         """
         clock = time.monotonic()
         late = self.deadline is not None and clock > self.deadline
-        if not (now or late or clock - self.last > SAVE_SECONDS):
-            return
+        if late or clock - self.last > SAVE_SECONDS:
+            self.save()
+        if late:
+            raise OutOfTime("time is up: run the same command again to go on")
+
+    def save(self) -> None:
+        """Save now. Raises `NotFinite` where a parameter is no longer finite; what was saved
+        before stays."""
         self.check()
         if self.store:
             best = {f"best.{n}": t for n, t in self.best.items()}
             self.store.save(self.parts.arrays() | best, self.facts)
         self.last = time.monotonic()
-        if late:
-            raise OutOfTime("time is up: run the same command again to go on")
 
     def check(self, loss: float = 0.0) -> None:
-        """Raises `NotFinite` if ``loss`` or a parameter is not a finite number."""
+        """Raises `NotFinite` if ``loss`` (a number, of a whole part, say) or a parameter is not
+        finite."""
         fine = math.isfinite(loss) and all(
             bool(p.isfinite().all()) for p in self.parts.model.parameters())
         if not fine:

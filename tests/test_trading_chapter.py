@@ -1,0 +1,190 @@
+"""Chapter 3's own lines, taken from its notebook: the objective and the ladder's warm-up, which
+cells of a grid are trained, on which data, what a record answers, and who is above the bound."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from cells import cells
+
+from vaenb import measure, models
+from vaenb.report import targets
+from vaenb.train import Rng
+
+PLANNED = "parameters", "imports", "scale", "data", "plan"
+
+
+def chapter_of(profile, *ids):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAENB_PROFILE", profile)
+        return cells("03_information_trading", ids, until="" if ids else "figure1")
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    return chapter_of("smoke")
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return {profile: chapter_of(profile, *PLANNED) for profile in ("quick", "cpu", "full")}
+
+
+def spent(chapter, name, kind, **settings):
+    """Loss, D, R(z2) and R(z1|z2) by the chapter's objective; the last three as the model says."""
+    torch.manual_seed(0)
+    model = kind(models.LinearGaussian(0.71), (3, 32, 32), width=2)
+    x = torch.rand(4, 3, 32, 32)
+    hp = SimpleNamespace(rng=Rng.of(0), **{k: torch.tensor(v) for k, v in settings.items()})
+    with torch.no_grad():
+        loss, told = chapter[name](model, x, hp)
+        nats = model(x, Rng.of(0))
+    own = [nats.distortion.mean(), *(r.mean() for r in nats.rates)]
+    assert [float(told[k]) for k in ("D", "R2", "R1")] == [float(v) for v in own]
+    return float(loss), *(float(v) for v in own), nats
+
+
+def test_each_layer_has_its_own_weight(chapter):
+    loss, d, top, low, nats = spent(chapter, "layered", models.ghvae, beta_z2=3.0, beta_z1=0.2)
+    assert loss == pytest.approx(d + 3 * top + 0.2 * low, rel=1e-6)
+    assert abs(top - low) > 0.01  # else swapped weights would not show
+    loss, *_, nats = spent(chapter, "layered", models.ghvae, beta_z2=1.0, beta_z1=1.0)
+    assert loss == pytest.approx(float((nats.distortion + nats.rate).mean()), rel=1e-6)
+
+
+def test_the_ladder_warms_up(chapter):
+    for step, weight in ((0, 0), (10, 0.5), (20, 1), (21, 1), (500, 1)):
+        loss, d, top, low, _ = spent(chapter, "warmed", models.lvae, beta_z2=3.0, beta_z1=0.2,
+                                     step=step, warm=20.0)
+        assert loss == pytest.approx(d + weight * (3 * top + 0.2 * low), rel=1e-6)
+
+
+@pytest.mark.parametrize("name, loss, warm", [
+    ("svhn", "layered", None), ("mnist", "layered", None), ("svhn_lvae", "warmed", 20),
+])  # fmt: skip
+def test_only_the_ladder_is_trained_with_it(chapter, name, loss, warm, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def fit(make, loss, x, sweep, steps, **more):
+        raise Asked(make(), loss, x, sweep, steps)
+
+    monkeypatch.setitem(chapter["scale"], "steps", 100)
+    monkeypatch.setattr(chapter["train"], "fit", fit)
+    with pytest.raises(Asked) as asked:
+        chapter["run"](name)
+    model, objective, _, sweep, steps = asked.value.args
+    assert objective is chapter[loss] and steps == 100
+    assert [row.get("warm") for row in sweep] == [warm] * 4  # the smoke test's 2 x 2 grid
+    assert model.top == (20 if name == "mnist" else 32)
+
+
+def on_the_edge(rows, betas):
+    """Those on the diagonal, those in the corners."""
+    places = [(r["beta_z2"], r["beta_z1"]) for r in rows]
+    ends = {min(betas), max(betas)}
+    return sum(a == b for a, b in places), sum({a, b} <= ends for a, b in places)
+
+
+@pytest.mark.parametrize("profile, side, few", [("quick", 3, 5), ("cpu", 5, 7), ("full", 21, 23)])
+def test_the_cells_of_a_grid(planned, profile, side, few):
+    chapter = planned[profile]
+    betas = chapter["BETAS"]
+    assert len(betas) == side and betas[0] == 0.1 and betas[-1] == 10 and 1 in betas
+    assert np.allclose(np.diff(np.log10(betas)), 2 / (side - 1), atol=1e-3)
+    for name in ("svhn", "svhn_lvae", "cifar10", "mnist"):
+        for seed in (0, 1, 2):
+            rows = chapter["cells_of"](name, seed)
+            every = seed == 0 or name == "svhn"
+            assert len({tuple(r.items()) for r in rows}) == len(rows)
+            assert len(rows) == (side * side if every else few)
+            assert on_the_edge(rows, betas) == (side, 4)
+    seeds = chapter["scale"]["seeds"]
+    assert chapter["planned"]["mnist"] == ("mnist", side * side + (seeds - 1) * few)
+    assert chapter["planned"]["svhn"] == ("svhn", side * side * seeds)
+
+
+def test_a_shard_is_named_by_its_betas(planned, monkeypatch):
+    chapter = planned["cpu"]
+    monkeypatch.setitem(chapter, "betas_z2", "0.1 1")
+    rows = chapter["cells_of"]("mnist", 0)
+    assert len(rows) == 10 and {r["beta_z2"] for r in rows} == {0.1, 1}
+    rows = [tuple(r.values()) for r in chapter["cells_of"]("mnist", 1)]
+    assert rows == [(0.1, 0.1), (0.1, 10), (1, 1)]
+
+
+def test_full_is_the_papers_protocol_and_is_logged_often(chapter, monkeypatch):
+    full = chapter["SCALES"]["full"]
+    monkeypatch.setitem(chapter, "scale", full)
+    for where, steps in (("svhn", 143000), ("cifar10", 97500), ("mnist", 117000)):
+        assert chapter["steps_of"](where) == (steps, steps)
+        assert steps // full["every"] >= 1280
+        _, batch, (ours, theirs) = chapter["classifier_steps"](where)
+        assert theirs <= ours < theirs + batch
+    assert theirs == 14 * 60000  # MNIST's
+    monkeypatch.setitem(chapter, "scale", full | dict(classifier=(8000, 64)))
+    assert chapter["classifier_steps"]("svhn") == (8000, 64, [512000, 14 * 73257])
+
+
+def test_images_are_cut_and_mnist_is_black_and_white(chapter, monkeypatch):
+    grey = np.arange(256, dtype=np.uint8).reshape(4, 1, 8, 8)
+    told = SimpleNamespace(train_x=grey, train_y=np.arange(4), test_x=grey[::-1].copy(),
+                           test_y=np.arange(4)[::-1].copy(), describe=lambda: dict(note="whole"))
+    monkeypatch.setattr(chapter["data"], "load", lambda name, size: told)
+    monkeypatch.setitem(chapter, "scale", chapter["scale"] | dict(images=3, test=2))
+    chapter["images"].cache_clear()
+    try:
+        x, y, test_x, test_y, said = chapter["images"]("mnist")
+        assert len(x) == 3 and y.tolist() == [0, 1, 2] and test_y.tolist() == [3, 2]
+        assert x.flatten().tolist() == [0] * 128 + [255] * 64 and test_x.min() == 255
+        assert said["note"] == "whole; binarised at 128"
+        x, *_, said = chapter["images"]("svhn")
+        assert torch.equal(x, torch.from_numpy(grey[:3])) and "binarised" not in said["note"]
+    finally:
+        chapter["images"].cache_clear()
+
+
+def test_the_printed_cells_have_their_metric(chapter):
+    printed = [c for c in targets.cells("information-trading") if c["table"] == "Table 1"]
+    asked = {name: chapter["answers"](name) for name in chapter["PLAN"]}
+    assert asked["mnist"] == asked["svhn_lvae"] == {}
+    assert len(asked["svhn"]) == len(asked["cifar10"]) == 8
+    assert asked["svhn"] | asked["cifar10"] == {c["id"]: found for c in printed for found in [
+        {"log. reg.": "logistic", "lin. SVM": "linear_svm", "RBF SVM": "rbf_svm", "kNN": "knn"}[
+            c["metric"].removeprefix("classification accuracy ")] + "_" + c["setting"][9:12]]}
+
+
+def test_the_mean_of_a_silent_code_is_read_and_a_draw_is_not(chapter):
+    """Means that lean with the label, far less than they are noisy: I(y; z) is nearly nothing."""
+    y = torch.arange(1000) % 2
+    mean = 1e-3 * (2.0 * y[:, None] - 1)
+    narrow, wide = (models.latents.Gaussian(mean, torch.full_like(mean, math.log(s)))
+                    for s in (1e-4, 1.0))
+    assert chapter["read_drawn"](wide, y, 0) < 60
+    assert measure.probes(wide.mean, y)["kNN"] == 1
+    labels = measure.label_information(*wide, y)
+    assert 100 * measure.accuracy_bound(labels.mi, [500, 500]) < 60
+    scaled = models.latents.Gaussian(1e3 * narrow.mean, narrow.log_std + math.log(1e3))
+    assert chapter["read_drawn"](scaled, y, 0) == 100
+    noisy = models.latents.Gaussian(mean * 1000, torch.zeros_like(mean))
+    drawn = noisy.sample(Rng.of(3, "evaluation"))
+    probe = 100 * measure.probes(drawn, y)["logistic"]
+    assert chapter["read_drawn"](noisy, y, 3) == pytest.approx(probe) and 60 < probe < 95
+
+
+def test_cells_above_the_bound_are_found(chapter, capsys):
+    def record(b2, b1, best, bound):
+        metrics = dict(psnr=1.0, best_accuracy_mu2=best, accuracy_bound=bound, mi_labels=0.1,
+                       rate_z2=0.2)
+        return dict(settings=dict(beta_z2=b2, beta_z1=b1), seed=0, metrics=metrics, profile="cpu",
+                    experiment="mnist", scale=dict(tested=[2000, 10000]), data={}, when="2026")
+
+    found = [record(1.0, 1.0, 50.0, 60.0), record(10.0, 1.0, 50.0, 45.0)]
+    assert chapter["beyond_bound"](chapter["means"](found)) == {(10.0, 1.0): 5.0}
+    chapter["display"] = lambda table: print(table)
+    chapter["bound_table"](found)
+    told = capsys.readouterr().out
+    assert "10, 1" in told and "1 of 2 cells" in told and "on 400 images" in told
+    assert told.splitlines()[1].split()[-1] == "2.0"  # 5 points are two standard errors of 2.5

@@ -51,13 +51,15 @@ def fit(make, side, steps, loss=loss, rows=(dict(seed=1),), **options):
 
 
 def test_the_known_parameter_counts():
-    nets = models.resnet18(), models.densenet121(), models.digit_net()
+    nets = [models.resnet18(), models.densenet121(), models.digit_net(), models.wide_resnet(),
+            models.wide_resnet(depth=16, widen=4)]
     counts = [sum(p.numel() for p in net.parameters()) for net in nets]
-    assert counts == [11173962, 6956298, 1199882]
+    assert counts == [11173962, 6956298, 1199882, 36479194, 2748890]
 
 
 @pytest.mark.parametrize(("make", "options", "sides"), [
     (models.resnet18, dict(width=2), (28, 32)),
+    (models.wide_resnet, dict(depth=10, widen=1), (28, 32)),
     (models.densenet121, dict(growth=2), (28, 32)),
     (models.digit_net, {}, (28,)),
 ])  # fmt: skip
@@ -175,6 +177,8 @@ def test_stacked_or_one_by_one_is_the_same(make, side, monkeypatch):
 
 @pytest.mark.parametrize(("call", "said"), [
     (lambda: models.resnet18(width=0), "width is 0 and must be at least 1"),
+    (lambda: models.wide_resnet(widen=0), "widen is 0 and must be at least 1"),
+    (lambda: models.wide_resnet(depth=12), "depth 12 does not come out even: take 10, 16"),
     (lambda: models.densenet121(growth=-1), "growth is -1 and must be at least 1"),
     (lambda: models.digit_net(classes=0), "classes is 0 and must be at least 1"),
     (lambda: models.digit_net(3)(torch.rand(2, 3, 32, 32)),

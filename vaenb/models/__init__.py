@@ -1,6 +1,6 @@
 """Networks, posteriors, likelihoods: plain modules that turn a batch into distortion and rates."""
 
-from vaenb.models.classifiers import augment, densenet121, digit_net, resnet18
+from vaenb.models.classifiers import augment, densenet121, digit_net, resnet18, wide_resnet
 from vaenb.models.conv import VAE, Classifier, Nats, small_vae
 from vaenb.models.discrete import (
     BitwiseCategorical,
@@ -93,4 +93,5 @@ __all__ = [
     "soft_clip",
     "standard_normal_log_prob",
     "text_vae",
+    "wide_resnet",
 ]

@@ -17,11 +17,17 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
           "train_distortion": "training distortion (nats)", "gap": "gap (nats)",
           "iw_nll": "IW-NLL (nats)", "memorised": "nearer to a training image",
           "diverged": "share diverged", "disc_nll": "discretised −ELBO (nats)",
-          "mi_batch": "I(x;z) over minibatches (nats)", "active_units": "active units",
+          "mi_batch": "I(x;z) over minibatches (nats)",
+          "rate_peak": "highest rate (nats)",
+          "mi_batch_at_peak": "I(x;z) there, over minibatches (nats)",
+          "marginal_kl_batch": "marginal KL over minibatches (nats)",
+          "active_units": "active units",
           "aggressive_epochs": "aggressive epochs", "inner_steps": "inner steps",
           "train_seconds": "seconds", "exploded": "share broken off",
           "mlp_accuracy": "read by MLP", "linear_accuracy": "read linearly",
+          "mlp_accuracy_test": "read by MLP, fitted on test codes",
           "label_distortion": "H(y|z) (nats)", "reconstruction_accuracy": "read in x′",
+          "reconstruction_accuracy_all": "read in x′, all",
           "supervised_accuracy": "accuracy on the target"}
 
 

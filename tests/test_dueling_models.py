@@ -395,6 +395,8 @@ def test_impossible_models(change, words):
 
 def test_targets_that_do_not_fit_the_pixels():
     binary, grey = images(4), images(4, True)
+    with pytest.raises(VaenbError, match="images are 1x12x12 and this model was made for 1x8x8"):
+        vae("cnn", "gradient").check(torch.zeros(2, 1, 12, 12))
     for x, y in ((binary, grey), ((255 * binary).byte(), (255 * grey).byte())):
         vae("cnn", "gradient").check(x)
         vae("cnn", "gradient", grey=True).check(y)

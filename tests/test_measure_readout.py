@@ -60,6 +60,7 @@ def test_codes_that_say_nothing_leave_the_entropy_of_the_labels():
 @pytest.mark.parametrize(("change", "sentence"), [
     (dict(labels=None), "no labels to read"),
     (dict(labels=torch.zeros(10)), "one class"),
+    (dict(labels=torch.arange(10) - 1), "a label is below 0"),
     (dict(labels=torch.zeros(9)), r"\[10, 2\] and labels \[9\]"),
     (dict(codes=torch.zeros(10)), "give"),
 ])  # fmt: skip

@@ -89,6 +89,8 @@ def test_parameters_are_read_with_their_types_and_checked(book):
             (dict(seed=3), r"01_x has no parameter 'seed' \(did you mean 'seeds'\?\); it has p"),
             (dict(seeds="many"), r"seeds is a whole number and 'many' is not \(0: as the profile"),
             (dict(seeds=1.5), "seeds is a whole number and 1.5 is not"),
+            (dict(seeds=-3), r"seeds is -3 and must not be below 0 \(0: as the profile says\)"),
+            (dict(budget_minutes="-1"), "budget_minutes is -1 and must not be below 0"),
             (dict(seeds=True), "seeds is a whole number and True is not"),
             (dict(rate="fast"), "rate is a number and 'fast' is not"),
             (dict(rate="nan"), "rate is a number and 'nan' is not"),

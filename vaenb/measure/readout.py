@@ -40,6 +40,8 @@ def read_out(
                              f"[N, Z] and [N]")
         parts.append((z, y))
     (z, y), (test_z, test_y) = parts
+    if min(y.min(), test_y.min()) < 0:
+        raise VaenbError("a label is below 0: number the classes from 0")
     classes = int(max(y.max(), test_y.max())) + 1
     if len(y.unique()) < 2:
         raise VaenbError("all training labels are one class: there is nothing to read")

@@ -29,9 +29,11 @@ class Gradient(nn.Module):
         self.levels, self.values = levels, 2 * levels + 1
 
     def channels(self, c: int) -> int:
+        """Outputs a pixel for images of ``c`` channels."""
         return 2 * self.values * c
 
     def log_prob(self, out, x):
+        """log p of the differences of x [B, 1, side, side] in [0, 1], in nats: [B]."""
         log_p = out.unflatten(1, (2, self.values)).log_softmax(2).movedim(2, -1)
         x = x[:, 0] * self.levels
         down, across = ((d.round() + self.levels).long() for d in (x.diff(dim=1), x.diff(dim=2)))
@@ -50,9 +52,11 @@ class Bags(nn.Module):
         self.values, self.lines = values, lines
 
     def numbers(self, side: int) -> int:
+        """Outputs of the network for images of ``side`` x ``side``."""
         return (2 * side if self.lines else 1) * self.values
 
     def log_prob(self, out, x):
+        """log p of the bags of x [B, 1, side, side] in [0, 1], in nats: [B]."""
         x = (x[:, 0] * (self.values - 1)).round().long()
         bags = torch.cat([x, x.mT], 1) if self.lines else x.flatten(1)[:, None]
         log_p = out.unflatten(1, (-1, 1, self.values)).log_softmax(-1)

@@ -95,8 +95,13 @@ class DuelingVAE(VAE):
     def check(self, x: torch.Tensor, target: torch.Tensor | None = None) -> None:
         """Whether images (uint8, or float in [0, 1]) have the pixels that both decoders read.
 
-        Once before training, over the whole set: no step looks. Raises VaenbError where not.
+        Once before training, over the whole set: no step looks. Raises VaenbError where not, and
+        for images of another side than the model's.
         """
+        side = self.prior.raw.shape[-1]
+        if x.shape[1:] != (1, side, side):
+            raise VaenbError(f"images are {'x'.join(map(str, x.shape[1:]))} and this model was "
+                             f"made for 1x{side}x{side}: resize them, or give it their side")
         check_pixels(x, not isinstance(self.likelihood, Bernoulli), "the decoder")
         if self.auxiliary is not None:
             target = x if target is None else target

@@ -366,6 +366,14 @@ class Reader(html.parser.HTMLParser):
         self.words.append(data)
 
 
+def test_no_printed_cell_is_lost_where_settings_differ_in_words_alone():
+    table = tables.theirs_and_ours("lagging-inference", "Table 9", "Yahoo", [])
+    printed = [c for c in targets.cells("lagging-inference")
+               if (c["table"], c["dataset"]) == ("Table 9", "Yahoo") and c["value"]]
+    shown = sum(kind == "theirs" and text != "–" for row in table.rows for text, _, kind in row)
+    assert shown == len(printed) > 20 and len({row[0][0] for row in table.rows}) == len(table.rows)
+
+
 def test_theirs_and_ours_shows_both_and_where_ours_is_from():
     found = shared([-899.0, -895.0, -897.0], scale=REDUCED)
     table = tables.theirs_and_ours(PAPER, "Table 3", "MNIST", found)

@@ -45,7 +45,7 @@ def naive(model, z, rng, seed):
 
 
 def test_the_counts_lie_where_the_paper_leaves_them():
-    """The counts that Table 7 allows for one gated convolution a stream and block, and layer by layer."""
+    """The counts that Table 7 allows for one gated convolution a stream, and layer by layer."""
     def found(latents, *sizes):
         return count(shifted_pixel_cnn(Bernoulli(), latents, *sizes))
 

@@ -3,6 +3,7 @@
 import html
 import math
 import statistics
+from collections import Counter
 
 from vaenb.errors import VaenbError
 from vaenb.report import board, records, targets
@@ -122,12 +123,13 @@ def caption(found: list[dict]) -> str:
 def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> Table:
     """A column of a printed table beside our means; a row a model and setting of the paper."""
     rows: dict[tuple[str, str], dict[str, dict]] = {}
-    metrics: list[str] = []
-    for cell in targets.cells(paper):
-        if (cell["table"], cell["dataset"]) == (table, dataset):
-            setting = cell["setting"] if "=" in cell["setting"] else ""
-            rows.setdefault((cell["model"], setting), {})[cell["metric"]] = cell
-            metrics += [cell["metric"]] * (cell["metric"] not in metrics)
+    cells = [c for c in targets.cells(paper) if (c["table"], c["dataset"]) == (table, dataset)]
+    metrics = list(dict.fromkeys(c["metric"] for c in cells))
+    many = Counter((c["model"], c["metric"]) for c in cells if "=" not in c["setting"])
+    for cell in cells:
+        told = "=" in cell["setting"] or many[cell["model"], cell["metric"]] > 1
+        setting = cell["setting"] if told else ""
+        rows.setdefault((cell["model"], setting), {})[cell["metric"]] = cell
     if not rows:
         raise VaenbError(f"{paper} prints no {table} for {dataset!r}: the names stand in "
                          f"book/targets/{paper}.csv")

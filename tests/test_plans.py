@@ -1,43 +1,135 @@
-"""The plans of the chapters against the rules of the claims: what is planned must decide them."""
+"""The plans of the chapters against the rules of the claims: what is planned must decide them.
 
+For each rule the models that its chapter plans are given made-up numbers that fulfil it, and then
+their opposite: the rule must hold on the first and, where nothing is chosen by the best, fail on
+the second.
+"""
+
+from functools import cache
+
+import numpy as np
 import pytest
 from cells import cells
 
-from vaenb.report import targets
+from vaenb.report import records, targets
 from vaenb.report.selectors import chosen, parse
+from vaenb.report.verdicts import run_test
 
 CHAPTERS = {
     "01_calibrated_decoders": "driver", "02_rate_regularization": "run",
     "03_information_trading": "run", "04_lagging_inference": "run",
     "05_dueling_decoders": "run"}  # the cell after the plan
+OF_MODELS = "correlates", "anticorrelates", "depends", "varies more"
+RULES = [r for r in targets.rules() if r["test"] != "ranks"  # over printed columns too
+         and "best=" not in r["a"].partition("best=")[2] + r["b"] * ("best=" in r["a"])]
 
 
-def rows_of(space, name):
-    """The settings of every model that an experiment would train."""
-    if "cells_of" in space:
-        model = space["PLAN"][name][1]
-        return [dict(model=model) | row for row in space["cells_of"](name, 0)]
-    rows = []
-    for row in space["PLAN"][name][1]:
-        betas = row.get("betas")
-        rest = {k: v for k, v in row.items() if k != "betas"}
-        rows += [rest | dict(beta=b) for b in betas] if betas else [rest]
-    return rows
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_every_rule_finds_enough_models_in_the_plan(chapter):
-    space = cells(chapter, until=CHAPTERS[chapter])
-    planned = [dict(experiment=name, settings=row)
-               for name in space["PLAN"] for row in rows_of(space, name)]
+@cache
+def planned(chapter):
+    """One record, without numbers, for each model and seed that `cpu` would train."""
+    space, found = cells(chapter, until=CHAPTERS[chapter]), []
     seeds = space["SCALES"]["cpu"]["seeds"]
-    for rule in targets.rules(chapter[3:].replace("_", "-")):
-        sides = [rule["a"]]
-        if "=" in rule["b"]:
-            sides.append(rule["b"])
-        for side in sides:
-            found = chosen(planned, parse(side, rule["experiment"]))
-            assert found, (rule["claim"], side)
-            of_models = rule["test"] in ("correlates", "anticorrelates", "depends", "varies more")
-            many = len(found) if of_models else seeds
-            assert many >= int(rule["seeds"]), (rule["claim"], side, many)
+    for name, (_, rows, *more) in space["PLAN"].items():
+        if "cells_of" in space:
+            rows = [dict(model=space["PLAN"][name][1]) | row for row in space["cells_of"](name, 0)]
+        for row in rows:
+            rest = {k: v for k, v in row.items() if k != "betas"}
+            for beta in row.get("betas", [None]):
+                settings = rest if beta is None else rest | dict(beta=beta)
+                twice = 1 + ("twice the seeds" in (more or [()])[0])
+                found += [records.new(
+                    chapter, name, "cpu", settings, seed, {}, scale={"steps": [1, 2]}, steps=1,
+                    data=dict(sha256="a", complete=True), convergence=dict(converged=True))
+                    for seed in range(seeds * twice)]
+    return found
+
+
+def chapter_of(rule):
+    for name in CHAPTERS:
+        if rule in targets.rules(name[3:].replace("_", "-")):
+            return name
+
+
+def give(record, metric, value):
+    """Let ``measured(record, metric)`` be ``value``."""
+    if metric.startswith("log10 "):
+        return give(record, metric[6:], 10.0**value)
+    first, *others = (name.strip() for name in metric.split(" - "))
+    record["metrics"] |= {first: float(value)} | dict.fromkeys(others, 0.0)
+
+
+def fulfil(rule, found, sign):
+    """Numbers that fulfil the rule (``sign`` 1), or its opposite (-1)."""
+    sides = [parse(rule["a"], rule["experiment"])]
+    if "=" in rule["b"]:
+        sides.append(parse(rule["b"], rule["experiment"]))
+    names = [m.strip() for m in rule["metric"].split("|")]
+    if rule["test"] == "trend":
+        sign *= {"increasing": 1, "decreasing": -1}[rule["b"]]
+        for r in chosen(found, sides[0]):
+            give(r, names[0], sign * r["settings"][sides[0]["over"]])
+    elif rule["test"] == "fisher":
+        for side, value in ((sides[1], sign < 0), (sides[0], sign > 0)):
+            for r in chosen(found, side):
+                give(r, names[0], value)
+    elif rule["test"] in OF_MODELS:
+        over_models(rule["test"], chosen(found, sides[0]), names, sides[0]["given"], sign)
+        for r in chosen(found, sides[1]) if sides[1:] else ():  # the same models of another kind
+            at = {k: v for k, v in r["settings"].items() if k != "model"}
+            [twin] = [t for t in chosen(found, sides[0])
+                      if t["seed"] == 0 and at.items() <= t["settings"].items()]
+            give(r, names[1], sign * twin["metrics"][names[0]])
+    elif sides[1:] and sides[1]["argbest"]:  # the best setting itself is what is compared
+        for r in found:
+            give(r, names[0], -1.0)
+            give(r, sides[1]["argbest"][1], abs(
+                np.log10(r["settings"].get("beta", 1)) - (-1.0 if sign > 0 else 0.7)))
+    else:
+        compared(rule, found, sides, names, sign)
+
+
+def over_models(test, found, names, given, sign):
+    rng, at = np.random.default_rng(0), {}
+    for r in found:
+        place = tuple(sorted((k, v) for k, v in r["settings"].items() if k != "model"))
+        x, y, z = at.setdefault(place, rng.normal(size=3))
+        told = {"varies more": (9.0**sign * x, y), "depends": (x, x, y) if sign > 0 else (x, y, x),
+                "correlates": (x, sign * x), "anticorrelates": (x, -sign * x)}[test]
+        if names[1] in r["settings"]:  # a setting among the metrics: the first one follows it
+            x = np.log(r["settings"][names[1]])
+            told, z = (told[1] / told[0] * x, x), np.log(r["settings"][given])
+        for name, value in zip([*names, given or ""], [*told, z], strict=True):
+            give(r, name, value)
+
+
+def compared(rule, found, sides, names, sign):
+    rng, margin = np.random.default_rng(0), abs(float(rule["margin"] or 0))
+    away = {"below": 1, "always below": 1, "above": -1, "within": sign < 0}[rule["test"]]
+    apart = (sign if rule["test"] != "within" else 1) * away * (10 + 3 * margin)
+    of_a, of_b = chosen(found, sides[0]), chosen(found, sides[-1])
+    best = sides[-1]["best"] if sides[1:] else None
+    if best:  # of several: one that is not A
+        of_b = [r for r in of_b if not any(r is x for x in of_a)] or of_b
+    for r in found:
+        noise = rng.normal() / 1e3
+        if rule["b"].startswith("number:"):
+            give(r, names[0], float(rule["b"].partition(":")[2]) - apart + noise)
+        elif not sides[1:]:  # two metrics of the same records
+            give(r, names[0], noise), give(r, names[1], apart + noise / 2)
+        else:
+            for name in filter(None, (*names, (best or (0, None))[1])):
+                give(r, name, 3 + noise + apart * any(r is x for x in of_b))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r['claim']}-{r['test']}-{r['metric']}")
+def test_the_planned_models_can_decide(rule):
+    found = [r | dict(metrics={}, data=r["data"] | dict(name=rule["data"]))
+             for r in planned(chapter_of(rule))]
+    free = not any(word in rule["a"] + rule["b"] for word in ("best=", "where="))
+    for sign in (1, -1) if free else (1,):
+        for r in found:
+            r["metrics"].clear()
+        fulfil(rule, found, sign)
+        told = run_test(rule, found)
+        assert told["state"] == "computed", (sign, told["reason"])
+        assert told["p"][sign < 0] < 0.05 and told["p"][sign > 0] > 0.2, (sign, told)

@@ -6,6 +6,7 @@ import json
 import math
 import multiprocessing
 import os
+import time
 
 import numpy as np
 import pytest
@@ -41,6 +42,13 @@ def test_seeds_are_counted_by_setting():
     assert records.seeds_text([*even, made(0, 3)]) == "1 to 3 seeds"
     assert records.seeds_text([made(0, 1), made(0, 2)]) == "1 seed"
     assert records.seeds_text([*even, made(0, 1, "b")]) == "1 to 3 seeds"
+
+
+def test_a_finished_record_says_what_it_cost(tmp_path):
+    path = records.finish(made(), 12.5, time.monotonic() - 3, "cpu", tmp_path)
+    [found] = records.read(where="runs", root=tmp_path)
+    assert path.name == f"{records.identity(found)}.json" and found["seconds"] == 12.5
+    assert 3 <= found["measure_seconds"] < 4 and found["peak_mib"] > 10
 
 
 def test_round_trip_and_rounding(tmp_path):

@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -187,6 +188,14 @@ def write(record: dict, root=None) -> Path:
     path = _folder("runs", root).joinpath(*names, f"{identity(record)}.json")
     _publish(path, content.encode())
     return path
+
+
+def finish(record: dict, seconds: float, began: float, device="cpu", root=None) -> Path:
+    """Publish a record with what it cost: ``seconds`` of training, the time of measuring since
+    ``began`` (`time.monotonic`), and the peak memory of ``device``."""
+    cost = dict(seconds=seconds, measure_seconds=time.monotonic() - began,
+                peak_mib=peak_mib(device))
+    return write(record | cost, root)
 
 
 def _load(path: Path, root) -> Iterator[dict]:

@@ -36,6 +36,7 @@ run: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_sweep.py
+	$(BIN)/python tests/bench_grid.py
 	$(BIN)/python tests/bench_text.py
 	$(BIN)/python tests/bench_dueling.py
 

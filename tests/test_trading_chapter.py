@@ -9,8 +9,8 @@ import pytest
 import torch
 from cells import cells
 
-from vaenb import measure, models
-from vaenb.report import targets
+from vaenb import VaenbError, measure, models
+from vaenb.report import records, targets
 from vaenb.train import Rng
 
 PLANNED = "parameters", "imports", "scale", "data", "plan"
@@ -121,11 +121,33 @@ def test_full_is_the_papers_protocol_and_is_logged_often(chapter, monkeypatch):
     for where, steps in (("svhn", 143000), ("cifar10", 97500), ("mnist", 117000)):
         assert chapter["steps_of"](where) == (steps, steps)
         assert steps // full["every"] >= 1280
-        _, batch, (ours, theirs) = chapter["classifier_steps"](where)
-        assert theirs <= ours < theirs + batch
+        ours, theirs = chapter["classifier_steps"](where)[2]
+        assert ours == theirs
     assert theirs == 14 * 60000  # MNIST's
     monkeypatch.setitem(chapter, "scale", full | dict(classifier=(8000, 64)))
     assert chapter["classifier_steps"]("svhn") == (8000, 64, [512000, 14 * 73257])
+
+
+def test_a_short_classifier_is_not_the_papers_protocol(chapter, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def missing(name, entries):
+        raise Asked(entries)
+
+    x, told = torch.empty(60000, 1), dict(complete=True)
+    betas = [round(10 ** (k / 10 - 1), 4) for k in range(21)]
+    for name, value in (("profile", "full"), ("BETAS", betas),
+                        ("images", lambda where: (x, x, x[:10000], x, told))):
+        monkeypatch.setitem(chapter, name, value)
+    monkeypatch.setattr(chapter["chapter"], "missing", missing)
+    full = chapter["SCALES"]["full"]
+    for given, whole in ((full, True), (full | dict(classifier=(8000, 64)), False)):
+        monkeypatch.setitem(chapter, "scale", given)
+        with pytest.raises(Asked) as asked:
+            chapter["run"]("mnist")
+        assert len(asked.value.args[0]) == 441
+        assert {records.is_full(entry) for entry in asked.value.args[0]} == {whole}
 
 
 def test_images_are_cut_and_mnist_is_black_and_white(chapter, monkeypatch):
@@ -188,3 +210,11 @@ def test_cells_above_the_bound_are_found(chapter, capsys):
     told = capsys.readouterr().out
     assert "10, 1" in told and "1 of 2 cells" in told and "on 400 images" in told
     assert told.splitlines()[1].split()[-1] == "2.0"  # 5 points are two standard errors of 2.5
+
+
+@pytest.mark.parametrize("text", ["0.1,1,10", "low"])
+def test_betas_that_are_no_numbers(planned, text):
+    typed, every = planned["cpu"]["typed"], planned["cpu"]["BETAS"]
+    with pytest.raises(VaenbError, match=r"betas_z2 is '.*' and must be numbers with blanks"):
+        typed("z2", text)
+    assert typed("z2", "0.1 10") == [0.1, 10.0] and typed("z1", "") == every

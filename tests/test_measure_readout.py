@@ -57,6 +57,15 @@ def test_codes_that_say_nothing_leave_the_entropy_of_the_labels():
     assert again == told
 
 
+def test_a_number_that_was_constant_in_training_does_no_harm():
+    g = torch.Generator().manual_seed(0)
+    y = torch.randint(2, (600,), generator=g)
+    z = torch.stack([2.0 * y + torch.randn(600, generator=g) / 10, torch.full((600,), 5.0)], 1)
+    new = z + torch.tensor([0.0, 1.0])  # it moves
+    told = measure.read_out(z, y, new, y, steps=300)
+    assert told.accuracy > 0.99 and told.label_distortion < 0.1
+
+
 @pytest.mark.parametrize(("change", "sentence"), [
     (dict(labels=None), "no labels to read"),
     (dict(labels=torch.zeros(10)), "one class"),

@@ -45,7 +45,8 @@ def read_out(
     classes = int(max(y.max(), test_y.max())) + 1
     if len(y.unique()) < 2:
         raise VaenbError("all training labels are one class: there is nothing to read")
-    mean, scale = z.mean(0), z.std(0) + 1e-6
+    mean, scale = z.mean(0), z.std(0)
+    scale = torch.where(scale > 1e-6, scale, 1.0)  # what is constant stays small if it moves
 
     def make():
         sizes, layers = (z.shape[1], *hidden), []

@@ -27,7 +27,9 @@ RULES = [r for r in targets.rules() if r["test"] != "ranks"  # over printed colu
 @cache
 def planned(chapter):
     """One record, without numbers, for each model and seed that `cpu` would train."""
-    space, found = cells(chapter, until=CHAPTERS[chapter]), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAENB_PROFILE", "cpu")
+        space, found = cells(chapter, until=CHAPTERS[chapter]), []
     seeds = space["SCALES"]["cpu"]["seeds"]
     for name, (_, rows, *more) in space["PLAN"].items():
         if "cells_of" in space:

@@ -152,7 +152,7 @@ def _dropped(x, share, rng):
     if rng is None:
         return x
     kept = rng.uniform(*x.shape, dtype=x.dtype) > share
-    return x * (kept / (1 - share))
+    return x * (kept.to(x.dtype) / (1 - share))
 
 
 def augment(x: torch.Tensor, rng, pad: int = 4, flip: bool = True) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from cells import cells
@@ -95,3 +96,36 @@ def test_what_the_targets_say(chapter):
     assert of("conv", x).sum() == 3 and of("histogram", x).tolist() == [[3]]
     assert of("marginals", x).tolist() == [[1, 1, 1, 0, 3, 0]]
     assert of("gradient", x).tolist() == [[1, 1, 1, -1, -1, -1] + [0] * 6]
+    x[0, 0, 0, 0] = 7
+    grey = of("histogram of grey values", x)
+    assert grey.shape == (1, 256) and grey[0, [0, 7, 255]].tolist() == [5, 1, 3]
+
+
+def test_the_papers_selection(chapter):
+    def run(name, beta, rate, mlp, seed):
+        return dict(settings=dict(model=name, beta=beta), seed=seed, profile="cpu", scale={},
+                    data={}, when="", metrics=dict(rate=rate, mlp_accuracy=mlp))
+
+    rows = [("PixelCNN", 1.0, 1, 0.2), ("PixelCNN", 0.1, 9, 0.5), ("PixelCNN", 0.01, 11, 0.9),
+            ("CNN", 1.0, 12, 0.8)]
+    found = [run(*row, seed) for row in rows for seed in range(2)]
+    assert chapter["chosen_by_the_rule"](found) == [dict(model="PixelCNN", beta=0.1)]
+    assert chapter["chosen_by_the_rule"]([]) == []
+
+
+def test_a_batch_is_the_printed_one_in_full_alone(chapter):
+    [chosen] = [c for c in chapter["CHOSEN"] if c["model"] == "CNN"]
+    assert chapter["batch_of"](chosen, "thresholded") == chapter["scale"]["batch"] == 32
+    chapter["profile"] = "full"
+    try:
+        assert chapter["batch_of"](chosen, "thresholded") == 64
+        assert chapter["batch_of"](chapter["GRID"][0], "thresholded") == 32
+    finally:
+        chapter["profile"] = "recorded"
+
+
+def test_codes_that_are_all_the_same_are_laid_out_too(chapter):
+    same = torch.ones(30, 16)
+    assert chapter["plane"](same).shape == (30, 2) and np.isfinite(chapter["plane"](same)).all()
+    two = torch.randn(30, 2)
+    assert np.array_equal(chapter["plane"](two), two.numpy())

@@ -140,7 +140,7 @@ def test_with_clipping_too(name):
     assert distance(runs[0], sweep(NETS[name])[0]) > 1e-4  # it clips
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "masked"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "masked", "batchnorm"])
 def test_in_float32_over_ten_steps(name):
     def make():
         return NETS[name]().float()

@@ -141,6 +141,34 @@ def test_learning_rates_from_the_call_the_row_and_a_schedule():
     assert distance(runs[0], by_cosine) < 1e-6  # the rate is in single precision
 
 
+@pytest.mark.parametrize("chunk", [1, 0, 2])
+@pytest.mark.parametrize("betas", [(1, 0.5), (0.5, 1), (0, 2.5)])
+def test_whole_numbers_beside_fractions_stay_what_they_are(betas, chunk):
+    def told(model, x, hp):
+        value, extras = elbo(model, x, hp)
+        return value, extras | dict(beta=hp.beta * torch.ones(()))
+
+    runs = go([dict(beta=b, seed=1) for b in betas], steps=3, loss=told, chunk=chunk)
+    assert [h["beta"][-1] for h in runs.history] == list(betas)
+    for k, beta in enumerate(betas):
+        alone = go([dict(beta=float(beta), seed=1)], steps=3, loss=told)
+        assert distance(runs[k], alone[0]) < 1e-10
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_a_setting_that_no_row_has(chunk):
+    with pytest.raises(VaenbError, match=r"hp\.beta is asked for and the rows of the sweep have "
+                                         r"seed, .*: give every row a 'beta'"):
+        go([dict(seed=1), dict(seed=2)], steps=3, chunk=chunk)
+
+
+def test_a_sweep_may_be_any_iterable_but_none_at_all():
+    runs = go((dict(beta=0.5, seed=k) for k in (1, 2)), steps=2)
+    assert len(runs.history) == 2
+    with pytest.raises(VaenbError, match="the sweep is empty"):
+        fit(Small, elbo, X, None, 2, batch=BATCH, device="cpu")
+
+
 def test_the_step_and_the_settings_reach_the_loss():
     told = []
 
@@ -543,6 +571,27 @@ def test_a_constant_that_the_loss_reads_is_part_of_the_name(tmp_path, monkeypatc
     monkeypatch.setitem(globals(), "LIMIT", 2.0)
     go(steps=3, loss=limited, checkpoint=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def capped(value):
+    return value.clamp(max=LIMIT)
+
+
+def helped(model, x, hp):
+    value, extras = elbo(model, x, hp)
+    return capped(value), extras
+
+
+def test_a_function_that_the_loss_calls_is_part_of_the_name(tmp_path, monkeypatch):
+    go(steps=3, loss=helped, checkpoint=tmp_path)
+    go(steps=3, loss=helped, checkpoint=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setitem(globals(), "LIMIT", 2.0)  # what the called function reads counts too
+    go(steps=3, loss=helped, checkpoint=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setitem(globals(), "capped", lambda value: value.clamp(min=LIMIT))
+    go(steps=3, loss=helped, checkpoint=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_function_that_calls_itself_has_a_name():

@@ -200,7 +200,7 @@ def fit(
 
     Raises VaenbError for settings that cannot be, before any training.
     """
-    sweep = list(sweep)
+    sweep = list(sweep or ())
     data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
     _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk)
     where = device if isinstance(device, torch.device) else _choose(device)

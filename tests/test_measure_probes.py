@@ -45,6 +45,8 @@ def test_the_probes_are_scikit_learns():
     expected = [np.mean(expected[:5]), *expected[5:]]
     assert list(probes(x, y).values()) == pytest.approx(expected, abs=1e-12)
     assert list(probes(x, y)) == list(PROBES) and len(set(expected)) > 2
+    few = probes(x, y, only=("kNN", "logistic"))
+    assert list(few.items()) == [(name, probes(x, y)[name]) for name in ("kNN", "logistic")]
 
 
 def test_the_pairs_vote_as_in_svc():
@@ -80,6 +82,8 @@ def test_features_that_cannot_be_probed():
     x, y = clouds(2, 30, 2, 1.0)
     with pytest.raises(VaenbError, match="this data set has no labels: take one that has"):
         probes(x, None)
+    with pytest.raises(VaenbError, match="no probe 'svm': take some of logistic, linear SVM, RBF"):
+        probes(x, y, only=("svm",))
     with pytest.raises(VaenbError, match=r"labels \(29,\) do not fit rows \(30, 2\)"):
         probes(x, y[:29])
     with pytest.raises(VaenbError, match="features are not finite: the model has diverged"):

@@ -12,10 +12,14 @@ from vaenb.measure.chunks import at_least_one
 from vaenb.measure.labels import checked_labels
 
 PROBES = "logistic", "linear SVM", "RBF SVM", "kNN"
+KERNELS = {"linear SVM": "linear", "RBF SVM": "rbf"}
 
 
-def probes(features, labels, seed: int = 42, jobs: int = 2) -> dict[str, float]:
-    """Accuracies of simple classifiers on ``features`` [N, F] with ``labels`` [N], by `PROBES`.
+def probes(
+    features, labels, seed: int = 42, jobs: int = 2, only: tuple[str, ...] = PROBES
+) -> dict[str, float]:
+    """Accuracies of simple classifiers on ``features`` [N, F] with ``labels`` [N], by `PROBES` or
+    those of them in ``only``.
 
     Of the rows, as NumPy's RandomState(``seed``) shuffles them, the last 20 % (rounded down) are
     predicted from the others; no scaling. The classifiers are scikit-learn's: LogisticRegression
@@ -25,8 +29,8 @@ def probes(features, labels, seed: int = 42, jobs: int = 2) -> dict[str, float]:
     solves one after another are solved apart, and vote as there. An accuracy a on n rows has the
     standard error sqrt(a (1 - a) / n).
 
-    Raises VaenbError for no labels, lengths that differ, values that are not finite, and a
-    training part of one class or of fewer than five rows.
+    Raises VaenbError for a name that is no probe's, no labels, lengths that differ, values that
+    are not finite, and a training part of one class or of fewer than five rows.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -34,6 +38,9 @@ def probes(features, labels, seed: int = 42, jobs: int = 2) -> dict[str, float]:
     from sklearn.svm import SVC
     from threadpoolctl import threadpool_limits
 
+    for name in only:
+        if name not in PROBES:
+            raise VaenbError(f"there is no probe {name!r}: take some of {', '.join(PROBES)}")
     x = torch.as_tensor(features).detach().cpu().double().numpy()
     y = checked_labels(labels, x)
     at_least_one(jobs=jobs)
@@ -65,13 +72,15 @@ def probes(features, labels, seed: int = 42, jobs: int = 2) -> dict[str, float]:
         ThreadPoolExecutor(jobs) as pool,
     ):
         warnings.simplefilter("ignore", ConvergenceWarning)  # saga's
-        waiting = [[pool.submit(margins, kernel, pair) for pair in pairs]
-                   for kernel in ("linear", "rbf")]
-        models = [LogisticRegression(solver="saga", random_state=k) for k in range(5)]
-        *logistic, neighbours = pool.map(score, [*models, KNeighborsClassifier(5)])
-        linear, rbf = (classes[_vote([w.result() for w in side])] for side in waiting)
-    found = np.mean(logistic), np.mean(linear == truth), np.mean(rbf == truth), neighbours
-    return dict(zip(PROBES, map(float, found), strict=True))
+        voting = {name: [pool.submit(margins, kernel, pair) for pair in pairs]
+                  for name, kernel in KERNELS.items() if name in only}
+        whole = {"logistic": [LogisticRegression(solver="saga", random_state=k)
+                              for k in range(5)], "kNN": [KNeighborsClassifier(5)]}
+        found = {name: np.mean(list(pool.map(score, models)))
+                 for name, models in whole.items() if name in only}
+        found |= {name: np.mean(classes[_vote([w.result() for w in side])] == truth)
+                  for name, side in voting.items()}
+    return {name: float(found[name]) for name in only}
 
 
 def _vote(margins):

@@ -13,13 +13,12 @@ from cells import cells
 
 from vaenb.report import records, targets
 from vaenb.report.selectors import chosen, parse
-from vaenb.report.verdicts import run_test
+from vaenb.report.verdicts import OF_MODELS, run_test
 
 CHAPTERS = {
     "01_calibrated_decoders": "driver", "02_rate_regularization": "run",
     "03_information_trading": "run", "04_lagging_inference": "run",
     "05_dueling_decoders": "run"}  # the cell after the plan
-OF_MODELS = "correlates", "anticorrelates", "depends", "varies more"
 RULES = [r for r in targets.rules() if r["test"] != "ranks"  # over printed columns too
          and "best=" not in r["a"].partition("best=")[2] + r["b"] * ("best=" in r["a"])]
 

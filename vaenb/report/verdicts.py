@@ -17,6 +17,8 @@ from vaenb.report import association, targets
 from vaenb.report import records as rec
 from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse
 
+PAIRED = "below", "above", "within", "fisher", "always below"
+OF_MODELS = "correlates", "anticorrelates", "depends", "varies more"  # over the cells of a grid
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
 
 
@@ -249,8 +251,7 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     reason, p (for, against), effect with its 95 % interval, n, and the records used."""
     out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b")} | dict(used=[], n=0)
     sides = [parse(rule["a"], rule["experiment"])]
-    pair = rule["test"] in ("below", "above", "within", "fisher", "always below")
-    cells = rule["test"] in ("correlates", "anticorrelates", "depends", "varies more")
+    pair, cells = rule["test"] in PAIRED, rule["test"] in OF_MODELS
     if pair and (not rule["b"] or rule["b"].startswith("number:")):
         sides *= 2  # two metrics of the same records, or one against a number
     elif pair or (cells and rule["b"]):

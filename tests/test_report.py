@@ -183,6 +183,41 @@ def test_what_cannot_be_decided_says_why(change, why):
     assert verdict["state"] == "undecided" and why in verdict["reason"]
 
 
+def test_what_still_moved_must_hold_after_fewer_steps_too():
+    def at(steps, **more):
+        return ablation(scale=REDUCED | {"steps": [steps, 5723]}, **more)
+
+    moving = at(3000, converged=False, elbo=-50)
+    assert "8 of 8 runs have not converged" in claim("C09", moving)["reason"]
+    verdict = claim("C09", moving + at(1500, converged=False))
+    assert verdict["state"] == "supported"
+    assert verdict["scale"] == ("cpu: 3000 of 5723 steps, width 8 of 32, 4 seeds; "
+                                "cpu: 1500 of 5723 steps, width 8 of 32, 4 seeds")
+    alone, early, both = (claim("C09", found)["tests"][0] for found in (
+        at(3000, elbo=-50), at(1500), moving + at(1500)))
+    assert both["p"] == [max(pair) for pair in zip(alone["p"], early["p"], strict=True)]
+    assert both["effect"] == alone["effect"]
+    assert f"{alone['text']}; after 1500 steps: {early['text']}" in both["reason"]
+
+    def undecided(*found):
+        verdict = claim("C09", moving + list(found))
+        assert verdict["state"] == "undecided"
+        return verdict["reason"]
+
+    assert "neither p is small" in undecided(*at(1500, elbo=+50))  # the sign has turned
+    assert "converged; after 1500 steps: too few seeds" in undecided(*at(1500, seeds=2))
+    assert "have not converged" in undecided(*at(1501))  # more than half
+    narrow = ablation(scale=REDUCED | {"steps": [1500, 5723], "width": [4, 32]})
+    assert "have not converged" in undecided(*narrow)
+    assert "have not converged" in undecided(*(r | {"profile": "quick"} for r in at(1500)))
+    rested = [r | {"convergence": {"converged": True}} for r in moving]
+    assert claim("C09", rested + at(1500, elbo=+50))["state"] == "supported"  # at rest: no need
+
+
+def test_runs_of_the_papers_own_length_need_no_rest():
+    assert claim("C09", ablation(scale=FULL, converged=False))["state"] == "reproduced"
+
+
 def test_a_value_that_is_missing_is_no_seed():
     found = ablation(seeds=4)
     found[1]["metrics"]["neg_elbo"] = found[2]["metrics"]["neg_elbo"] = math.nan

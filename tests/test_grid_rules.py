@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vaenb import report
+from vaenb import VaenbError, report
 from vaenb.report import records
-from vaenb.report.association import depends_more, rank_correlation, varies_more
+from vaenb.report.association import depends_more, flattens, rank_correlation, varies_more
 from vaenb.report.selectors import best, best_by_others, chosen, parse
 from vaenb.report.verdicts import run_test
 
@@ -65,6 +65,22 @@ def test_which_of_two_varies_more():
     assert varies_more(y, 3 * x)[2] == pytest.approx(more)
     found = [varies_more(*rng.normal(size=(2, 10)))[1] for _ in range(1000)]
     assert stats.kstest(found, "uniform").pvalue > 1e-3
+
+
+def test_where_a_rise_slows():
+    rng = np.random.default_rng(5)
+    x = rng.uniform(0, 30, 40)
+    y = 0.08 * x.clip(max=10) + 0.003 * (x - 10).clip(0) + rng.normal(size=40) / 50
+    change, flatter, steeper = flattens(x, y, 10)
+    assert change == pytest.approx(-0.077, abs=0.006)
+    assert flatter < 1e-12 and steeper == pytest.approx(1 - flatter)
+    assert flattens(x, -y, 10)[1] == pytest.approx(steeper)
+    exact = flattens([0, 5, 10, 15, 20], [0, 5, 10, 11, 12], 10)
+    assert exact[0] == pytest.approx(-0.8) and exact[1:] == (0.0, 1.0)
+    found = [flattens(x, 0.1 * x + rng.normal(size=40), 10)[1] for _ in range(1000)]
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
+    with pytest.raises(VaenbError, match="fewer than two models above 30: no slope"):
+        flattens(x, y, 30)
 
 
 # --- in verdicts ----------------------------------------------------------------------------

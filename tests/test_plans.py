@@ -55,6 +55,9 @@ def give(record, metric, value):
     """Let ``measured(record, metric)`` be ``value``."""
     if metric.startswith("log10 "):
         return give(record, metric[6:], 10.0**value)
+    if " / " in metric:
+        record["metrics"] |= dict(zip(metric.split(" / "), (float(value), 1.0), strict=True))
+        return None
     first, *others = (name.strip() for name in metric.split(" - "))
     record["metrics"] |= {first: float(value)} | dict.fromkeys(others, 0.0)
 
@@ -95,6 +98,7 @@ def over_models(test, found, names, given, sign):
         place = tuple(sorted((k, v) for k, v in r["settings"].items() if k != "model"))
         x, y, z = at.setdefault(place, rng.normal(size=3))
         told = {"varies more": (9.0**sign * x, y), "depends": (x, x, y) if sign > 0 else (x, y, x),
+                "flattens": (10 + x, sign * min(x, 0) + y / 100),
                 "correlates": (x, sign * x), "anticorrelates": (x, -sign * x)}[test]
         if names[1] in r["settings"]:  # a setting among the metrics: the first one follows it
             x = np.log(r["settings"][names[1]])

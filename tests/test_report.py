@@ -75,7 +75,8 @@ def test_printed_places_and_spreads():
     assert targets.spread(row | {"table": "Table 1"}) == pytest.approx(0.0009)
 
 
-CELLS = dict.fromkeys(("correlates", "anticorrelates", "varies more"), 2) | {"depends": 3}
+CELLS = dict.fromkeys(
+    ("correlates", "anticorrelates", "varies more", "flattens"), 2) | {"depends": 3}
 
 
 def test_the_rules_are_well_formed():

@@ -6,6 +6,8 @@ it is the other way round.
 
 import numpy as np
 
+from vaenb.errors import VaenbError
+
 
 def _ranks(values):
     from scipy.stats import rankdata
@@ -74,3 +76,27 @@ def varies_more(x, y):
     with np.errstate(divide="ignore", invalid="ignore"):  # NaN where neither varies
         effect = float(np.log(x.var() / y.var()))
     return effect, *_p(r, len(x) - 2)
+
+
+def flattens(x, y, at: float):
+    """How much the slope of y over x [n] changes at x = ``at``, and p for its falling and rising.
+
+    Least squares of two lines that meet there, by Student's t with n - 3 degrees of freedom.
+    Raises VaenbError for fewer than two different x on either side.
+    """
+    x, y = (np.asarray(v, float) for v in (x, y))
+    for side, here in (("below", x[x < at]), ("above", x[x > at])):
+        if len(np.unique(here)) < 2:
+            raise VaenbError(f"fewer than two models {side} {at:g}: no slope there")
+    basis = np.stack([np.ones_like(x), x - at, (x - at).clip(0)], 1)
+    spread = np.linalg.pinv(basis.T @ basis)
+    line = spread @ basis.T @ y
+    freedom = len(x) - 3
+    noise = float(np.square(y - basis @ line).sum()) / max(freedom, 1)
+    error = (noise * spread[2, 2]) ** 0.5
+    change = float(line[2])
+    if freedom < 1 or error <= 1e-12 * max(1.0, abs(change)):
+        return change, float(freedom < 1 or change >= 0), float(freedom < 1 or change <= 0)
+    from scipy.stats import t
+
+    return change, float(t.cdf(change / error, freedom)), float(t.sf(change / error, freedom))

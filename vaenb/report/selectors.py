@@ -54,10 +54,13 @@ def chosen(found: list[dict], selector: dict) -> list[dict]:
 
 
 def measured(record: dict, expression: str) -> float:
-    """A metric, "log10 METRIC", or "METRIC - METRIC"."""
+    """A metric, "log10 METRIC", "METRIC - METRIC" or "METRIC / METRIC" (NaN over 0)."""
     if expression.startswith("log10 "):
         value = measured(record, expression[6:])
         return math.log10(value) if value > 0 else math.nan
+    if " / " in expression:
+        above, below = (rec.number(record, name.strip()) for name in expression.split(" / "))
+        return above / below if below else math.nan
     first, *others = (rec.number(record, name.strip()) for name in expression.split(" - "))
     return first - sum(others)
 

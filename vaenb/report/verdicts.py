@@ -23,7 +23,8 @@ from vaenb.report import records as rec
 from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse
 
 PAIRED = "below", "above", "within", "fisher", "always below"
-OF_MODELS = "correlates", "anticorrelates", "depends", "varies more"  # over the cells of a grid
+OF_MODELS = (  # over the cells of a grid
+    "correlates", "anticorrelates", "depends", "varies more", "flattens")
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
 
 
@@ -197,6 +198,9 @@ def _cells(rule, found, selector, other=None):
     elif rule["test"] == "varies more":
         effect, *p = association.varies_more(*values)
         said = f"variances as {math.exp(effect):.3g} to 1"
+    elif rule["test"] == "flattens":
+        effect, *p = association.flattens(*values, float(rule["margin"]))
+        said = f"slope changes by {effect:.3g} at {float(rule['margin']):g}"
     else:
         effect, *p = association.rank_correlation(*values)
         said = f"rank correlation {effect:.2f}"

@@ -116,6 +116,31 @@ def test_layerwise_control_by_partial_correlations():
     assert state("I15", grid(falling, seeds=1)[:15]) == "undecided"  # 15 cells
 
 
+def test_cells_that_still_moved_must_make_no_difference():
+    def falling(b2, b1, e):
+        return dict(rate_z2=9 - b2 + b1 + e, rate_z1=9 + b2 - b1 + e)
+
+    def moving(found, *cells):
+        return [r | {"convergence": {"converged": k % 25 not in cells}}
+                for k, r in enumerate(found)]
+
+    found = grid(falling, seeds=2)
+    [verdict] = report.verdicts("information-trading", moving(found, 3, 24), ["I15"])
+    assert verdict["state"] == "supported" and verdict["tests"][0]["n"] == 23
+    assert "; without 2 that still moved: rank correlation" in verdict["reason"]
+    one = [r | {"convergence": {"converged": k != 3}} for k, r in enumerate(found)]
+    [verdict] = report.verdicts("information-trading", one, ["I15"])
+    assert verdict["tests"][0]["n"] == 24  # one seed of a cell takes the cell out
+    assert state("I15", moving(found, *range(5))) == "supported"  # 20 are left
+    assert state("I15", moving(found, *range(6))) == "undecided"
+    # the cells that moved carry it alone: the larger p counts
+    alone = grid(lambda b2, b1, e: falling(b2, b1, e) if b2 > 0.4 else dict(
+        rate_z2=9 + 9 * e, rate_z1=9 - 9 * e), seeds=1)
+    rule = [r for r in report.targets.rules("information-trading") if r["claim"] == "I15"][0]
+    every, rest = run_test(rule, alone), run_test(rule, moving(alone, 20, 21, 22, 23, 24))
+    assert rest["p"][0] > every["p"][0]
+
+
 def test_dependence_and_correlation():
     found = grid(lambda b2, b1, e: dict(mi_labels=1 - b2 + e, rate_z2=5 - b2, rate_z1=5 - b1))
     assert state("I07", found) == "undecided"  # CIFAR-10 is missing

@@ -7,10 +7,12 @@ the second.
 
 from functools import cache
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from cells import cells
 
+from vaenb import report
 from vaenb.report import records, targets
 from vaenb.report.selectors import chosen, parse
 from vaenb.report.verdicts import OF_MODELS, run_test
@@ -138,3 +140,24 @@ def test_the_planned_models_can_decide(rule):
         told = run_test(rule, found)
         assert told["state"] == "computed", (sign, told["reason"])
         assert told["p"][sign < 0] < 0.05 and told["p"][sign > 0] > 0.2, (sign, told)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("profile", ["quick", "cpu"])
+def test_every_planned_experiment_is_asked_for(chapter, profile, monkeypatch, tmp_path):
+    """The chapter's figures and tables call for what is planned; `quick` for its headlines."""
+    asked = []
+
+    def experiment(self, name, run, wanted=True):
+        asked.extend([name] * wanted)
+        return []
+
+    monkeypatch.setenv("VAENB_PROFILE", profile)
+    monkeypatch.setenv("VAENB_DATA", str(tmp_path))
+    monkeypatch.setattr(report.Chapter, "experiment", experiment)
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    space = cells(chapter, until="try", display=lambda *_: None)
+    plan = space["PLAN"]
+    assert set(asked) == (set(space["QUICK"]) if profile == "quick" else set(plan))
+    assert len(asked) == len(set(asked)) and set(asked) <= set(plan)
+    assert all(plan[name][1] for name in asked)

@@ -31,31 +31,34 @@ STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not r
 
 # --- the tests, on numbers ------------------------------------------------------------------
 
-def p_below(differences, bound: float = 0.0) -> float:
-    """One-sided paired t-test: p against "the mean difference is not below ``bound``"."""
+def p_below(differences, bound: float = 0.0, hidden: float = 0.0) -> float:
+    """One-sided paired t-test: p against "the mean difference is not below ``bound``".
+
+    ``hidden`` is the variance to count with where all differences are equal."""
     from scipy.stats import t
 
     mean, n = statistics.fmean(differences), len(differences)
-    error = statistics.stdev(differences) / math.sqrt(n)
+    error = math.sqrt((statistics.variance(differences) or hidden) / n)
     if error <= 1e-12 * max(1.0, abs(mean)):
         return float(mean >= bound)
     return float(t.cdf((mean - bound) / error, n - 1))
 
 
-def p_within(differences, margin: float) -> tuple[float, float]:
+def p_within(differences, margin: float, hidden: float = 0.0) -> tuple[float, float]:
     """Two one-sided t-tests: p for |mean difference| < margin, and p for > margin."""
     flipped = [-d for d in differences]
-    inside = max(p_below(differences, margin), p_below(flipped, margin))
-    outside = 2 * min(p_below(flipped, -margin), p_below(differences, -margin))
+    inside = max(p_below(d, margin, hidden) for d in (differences, flipped))
+    outside = 2 * min(p_below(d, -margin, hidden) for d in (differences, flipped))
     return inside, min(1.0, outside)
 
 
-def interval(differences) -> tuple[float, float]:
+def interval(differences, hidden: float = 0.0) -> tuple[float, float]:
     """The 95 % interval of the mean by Student's t."""
     from scipy.stats import t
 
     mean, n = statistics.fmean(differences), len(differences)
-    half = float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    error = math.sqrt((statistics.variance(differences) or hidden) / n)
+    half = float(t.ppf(0.975, n - 1)) * error
     return mean - half, mean + half
 
 
@@ -70,8 +73,18 @@ def holm(ps: list[float]) -> list[float]:
 
 # --- one test -------------------------------------------------------------------------------
 
+def _rounding(chosen, tried) -> float:
+    """The variance of values that were taken from a list, as uniform to half way to the next."""
+    tried = sorted(tried)
+    steps = [b - a for a, b in zip(tried, tried[1:], strict=False)] or [0.0]
+    at = [tried.index(value) for value in chosen]
+    widths = [(steps[max(0, k - 1)] + steps[min(k, len(steps) - 1)]) / 2 for k in at]
+    return statistics.fmean(width**2 / 12 for width in widths)
+
+
 def _side(found: list[dict], selector: dict, metric: str):
-    """{(seed, settings left free): value}, the records used, and the value that was best."""
+    """{(seed, settings left free): value}, the records used, the value that was best, and the
+    variance that the choice of it hides."""
     said, fixed = "", {k for k, _ in selector["is_"]} | {"model"}
     if selector["best"]:
         key, by, sign = selector["best"]
@@ -81,19 +94,19 @@ def _side(found: list[dict], selector: dict, metric: str):
         said, fixed = f"best {key} {told}", fixed | set(key.split("+"))
     if selector["argbest"]:
         key, by, sign = selector["argbest"]
-        values, winners = {}, []
-        for seed in {r["seed"] for r in found}:
-            winner, value = best([r for r in found if r["seed"] == seed], key, by, sign)
-            log = metric.startswith("log10 ")
-            values[seed, ()] = math.log10(value) if log else float(value)
-            winners.append(value)
-        return values, found, f"best {key} by {by} {Counter(winners).most_common(1)[0][0]}"
+        scale = math.log10 if metric.startswith("log10 ") else float
+        winners = {seed: best([r for r in found if r["seed"] == seed], key, by, sign)[1]
+                   for seed in {r["seed"] for r in found}}
+        values = {(seed, ()): scale(value) for seed, value in winners.items()}
+        hidden = _rounding(values.values(), {scale(r["settings"][key]) for r in found})
+        told = Counter(winners.values()).most_common(1)[0][0]
+        return values, found, f"best {key} by {by} {told}", hidden
     free = sorted({k for r in found for k in r["settings"]} - fixed)
     values = {}
     for record in found:
         place = tuple((k, record["settings"].get(k)) for k in free)
         values[record["seed"], place] = measured(record, metric)
-    return values, found, said
+    return values, found, said, 0.0
 
 
 def _paired(a: dict, b: dict) -> dict[int, list[float]]:
@@ -116,8 +129,8 @@ def _paired(a: dict, b: dict) -> dict[int, list[float]]:
 
 def _compare(rule, a, b, sa, sb):
     metrics = [m.strip() for m in rule["metric"].split("|")]
-    values_a, used_a, said_a = _side(a, sa, metrics[0])
-    values_b, used_b, said_b = _side(b, sb, metrics[-1])
+    values_a, used_a, said_a, hidden_a = _side(a, sa, metrics[0])
+    values_b, used_b, said_b, hidden_b = _side(b, sb, metrics[-1])
     if rule["b"].startswith("number:"):
         values_b = dict.fromkeys(values_a, float(rule["b"].removeprefix("number:")))
     margin = float(rule["margin"] or 0)
@@ -139,14 +152,14 @@ def _compare(rule, a, b, sa, sb):
     out["n"] = len(d)
     if len(d) < 2:
         return out
-    flipped = [-x for x in d]
+    flipped, hidden = [-x for x in d], hidden_a + hidden_b
     if rule["test"] == "within":
-        p = p_within(d, margin)
+        p = p_within(d, margin, hidden)
     elif rule["test"] in ("below", "always below"):
-        p = p_below(d, -margin), p_below(flipped, margin)
+        p = p_below(d, -margin, hidden), p_below(flipped, margin, hidden)
     else:
-        p = p_below(flipped, -margin), p_below(d, margin)
-    low, high = interval(d)
+        p = p_below(flipped, -margin, hidden), p_below(d, margin, hidden)
+    low, high = interval(d, hidden)
     effect = statistics.fmean(d)
     return out | dict(p=p, effect=effect, low=low, high=high,
                       text=f"difference {effect:.4g} [{low:.4g}, {high:.4g}]")

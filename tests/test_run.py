@@ -103,6 +103,21 @@ def test_parameters_are_read_with_their_types_and_checked(book):
     assert not (book.parent / "runs").exists()
 
 
+def test_bars_of_a_notebook_are_shown_in_a_terminal_and_in_a_log(book, monkeypatch, capsys):
+    write(book, "01_x", "import time", "for k in range(3):\n"
+          "    print(f'\\rstep {k}: 1 s left ', end='', flush=True)\n    time.sleep(0.3)\n"
+          "print()\nprint('a table')")
+    run("1", dict(seeds=1))
+    assert capsys.readouterr().err == "vaenb: step 0: 1 s left\n"  # once a minute
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run("1", dict(seeds=2))
+    assert capsys.readouterr().err.startswith("\rstep 0: 1 s left \rstep 1: 1 s left \rstep 2")
+    bars = vaenb.run._Bars()
+    for text in ("a table\n", "\rstep 1", "\rstep 2", "\n", "\n", "a table\n"):
+        bars.write(text)
+    assert capsys.readouterr().err == "\rstep 1\rstep 2\n"
+
+
 def test_a_shard_is_named_by_what_decides_its_result(book, monkeypatch):
     write(book, "01_x", "print(seeds)")
     folder = plan("1", dict(profile="smoke")).folder

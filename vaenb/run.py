@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -143,7 +144,7 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
             os.environ["VAENB_PROFILE"] = profile
         pm.execute_notebook(
             str(notebook), str(draft), values, kernel_name="python3", cwd=str(notebook.parent),
-            progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=50"])
+            progress_bar=False, stdout_file=_Bars(), extra_arguments=["--log-level=50"])
         about = {"chapter": name, "parameters": values, "version": vaenb.__version__, "code": CODE,
                  "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start)),
                  "seconds": round(time.time() - start, 1)}
@@ -325,6 +326,32 @@ def _reason(error: Exception, where: str) -> str:
 
 def _short(path: Path) -> str:
     return str(path.relative_to(vaenb.ROOT) if path.is_relative_to(vaenb.ROOT) else path)
+
+
+class _Bars:
+    """The progress bars that a notebook prints, on this process's stderr: on a terminal as they
+    move, in a log one line a minute. What else the notebook prints stays in it."""
+
+    PAUSE = 60.0  # seconds
+
+    def __init__(self):
+        self.open, self.told = False, -math.inf
+
+    def write(self, text: str):
+        """A piece of the notebook's output; a bar begins its line with a carriage return."""
+        bar = "\r" in text
+        if sys.stderr.isatty():
+            if bar or (self.open and text.startswith("\n")):
+                sys.stderr.write(text if bar else "\n")
+            self.open = bar and not text.endswith("\n")
+        elif bar and time.monotonic() - self.told >= self.PAUSE:
+            lines = [line.strip() for line in re.split("[\r\n]", text) if line.strip()]
+            if lines:
+                _say(lines[-1])
+                self.told = time.monotonic()
+
+    def flush(self):
+        sys.stderr.flush()
 
 
 def _say(text: str) -> None:

@@ -141,6 +141,20 @@ def test_cells_that_still_moved_must_make_no_difference():
     assert rest["p"][0] > every["p"][0]
 
 
+def test_a_bend_that_only_a_model_that_moved_shows_is_not_decided():
+    rule = dict(claim="X", test="flattens", metric="rate|mlp_accuracy", a="over=beta_z2", b="",
+                margin="10", alpha="0.05", seeds="16", experiment="svhn", data="svhn")
+    found = grid(lambda b2, b1, e: dict(rate=4 - 3 * b2 + e, mlp_accuracy=(4 - 3 * b2) / 10),
+                 seeds=1)
+    for k in (0, 1):
+        found[k]["metrics"]["rate"] = 20.0 + k
+    assert run_test(rule, found)["state"] == "computed"
+    for k in (0, 1):
+        found[k] |= {"convergence": {"converged": False}}
+    told = run_test(rule, found)
+    assert told["state"] == "undecided" and "2 of 25 runs have not" in told["reason"]
+
+
 def test_dependence_and_correlation():
     found = grid(lambda b2, b1, e: dict(mi_labels=1 - b2 + e, rate_z2=5 - b2, rate_z1=5 - b1))
     assert state("I07", found) == "undecided"  # CIFAR-10 is missing

@@ -12,6 +12,7 @@ grid is made with those that moved and without them, if enough are left, and aga
 counts. Runs of the paper's own length need no rest: it is they that the claim speaks of.
 """
 
+import contextlib
 import itertools
 import math
 import re
@@ -34,7 +35,8 @@ STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not r
 def p_below(differences, bound: float = 0.0, hidden: float = 0.0) -> float:
     """One-sided paired t-test: p against "the mean difference is not below ``bound``".
 
-    ``hidden`` is the variance to count with where all differences are equal."""
+    ``hidden`` is the variance to count with where all differences are equal.
+    """
     from scipy.stats import t
 
     mean, n = statistics.fmean(differences), len(differences)
@@ -348,9 +350,10 @@ def _decide(rule, sets, sides, found) -> dict:
         reason = f"too few values to compare ({out['said']})"
     elif loose and rule["test"] != "fisher":
         if cells:
-            moving = {_place(r) for r in loose}
+            moving, rest = {_place(r) for r in loose}, {}
             kept = [[r for r in group if _place(r) not in moving] for group in sets]
-            rest = _cells(rule, kept[0], sides[0], *kept[1:]) if all(kept) else {}
+            with contextlib.suppress(VaenbError):  # too few are left
+                rest = _cells(rule, kept[0], sides[0], *kept[1:]) if all(kept) else {}
             if "p" in rest and rest["n"] >= int(rule["seeds"]):
                 told = f"without {len(moving)} that still moved"
                 return out | _both(out, rest, told) | dict(state="computed", reason="")

@@ -12,16 +12,8 @@ from scipy import stats
 
 from vaenb import VaenbError, report
 from vaenb.report import board, figures, records, tables, targets
-from vaenb.report.verdicts import (
-    _rounding,
-    best,
-    chosen,
-    holm,
-    interval,
-    p_below,
-    p_within,
-    parse,
-)
+from vaenb.report.paired import holm, interval, p_below, p_within, rounding
+from vaenb.report.selectors import best, chosen, parse
 
 PAPER, CHAPTER = "calibrated-decoders", "01_calibrated_decoders"
 REDUCED, FULL = {"steps": [3000, 5723], "width": [8, 32]}, {"steps": [5723, 5723]}
@@ -128,8 +120,8 @@ def test_paired_t_agrees_with_scipy():
     assert p_below([-2.0] * 3, -1, hidden=0.01) == pytest.approx(p_below(noisy, -1))
     assert interval([-2.0] * 3, 0.01) == pytest.approx(interval(noisy))
     assert p_within([0.0] * 3, 1, 0.01) == pytest.approx(p_within([-0.1, 0.1, 0.0], 1))
-    assert _rounding([0, 1, 3], [0, 1, 3]) == pytest.approx((1 + 1.5**2 + 2**2) / 36)
-    assert _rounding([5], [5]) == 0
+    assert rounding([0, 1, 3], [0, 1, 3]) == pytest.approx((1 + 1.5**2 + 2**2) / 36)
+    assert rounding([5], [5]) == 0
     assert p_below([-2.0] * 3) == 0 and p_below([0.0] * 3) == 1 and p_below([2.0] * 3) == 1
 
 

@@ -116,8 +116,8 @@ def _margins(kernels, x, y, new, pool):
             weights[name][of, k], shifts[name][k] = weight, shift
 
     def decide(part):
-        dots, own = part @ x.T, np.square(part).sum(1)[:, None]
-        return {name: kernel(dots, own, length) @ weights[name] + shifts[name]
+        dots, here = part @ x.T, np.square(part).sum(1)[:, None]
+        return {name: kernel(dots, here, length) @ weights[name] + shifts[name]
                 for name, kernel in kernels.items()}
 
     parts = list(pool.map(decide, np.split(new, range(ROWS, len(new), ROWS))))

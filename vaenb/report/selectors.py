@@ -53,6 +53,14 @@ def chosen(found: list[dict], selector: dict) -> list[dict]:
                     for k, sign, other in selector["where"])]
 
 
+def shorter(a: dict, b: dict) -> bool:
+    """Whether record a was run like b, but for half its steps at most."""
+    one, two = dict(a.get("scale") or {}), dict(b.get("scale") or {})
+    mine, longer = one.pop("steps", None), two.pop("steps", None)
+    return bool(mine and longer) and 2 * mine[0] <= longer[0] and one == two \
+        and a["profile"] == b["profile"] and a["data"].get("sha256") == b["data"].get("sha256")
+
+
 def measured(record: dict, expression: str) -> float:
     """A metric, "log10 METRIC", "METRIC - METRIC" or "METRIC / METRIC" (NaN over 0)."""
     if expression.startswith("log10 "):

@@ -12,7 +12,6 @@ grid is made with those that moved and without them, if enough are left, and aga
 counts. Runs of the paper's own length need no rest: it is they that the claim speaks of.
 """
 
-import contextlib
 import itertools
 import math
 import re
@@ -22,7 +21,8 @@ from collections import Counter
 from vaenb.errors import VaenbError
 from vaenb.report import association, targets
 from vaenb.report import records as rec
-from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse
+from vaenb.report.paired import holm, interval, p_below, p_within, rounding
+from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse, shorter
 
 PAIRED = "below", "above", "within", "fisher", "always below"
 OF_MODELS = (  # over the cells of a grid
@@ -30,59 +30,7 @@ OF_MODELS = (  # over the cells of a grid
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
 
 
-# --- the tests, on numbers ------------------------------------------------------------------
-
-def p_below(differences, bound: float = 0.0, hidden: float = 0.0) -> float:
-    """One-sided paired t-test: p against "the mean difference is not below ``bound``".
-
-    ``hidden`` is the variance to count with where all differences are equal.
-    """
-    from scipy.stats import t
-
-    mean, n = statistics.fmean(differences), len(differences)
-    error = math.sqrt((statistics.variance(differences) or hidden) / n)
-    if error <= 1e-12 * max(1.0, abs(mean)):
-        return float(mean >= bound)
-    return float(t.cdf((mean - bound) / error, n - 1))
-
-
-def p_within(differences, margin: float, hidden: float = 0.0) -> tuple[float, float]:
-    """Two one-sided t-tests: p for |mean difference| < margin, and p for > margin."""
-    flipped = [-d for d in differences]
-    inside = max(p_below(d, margin, hidden) for d in (differences, flipped))
-    outside = 2 * min(p_below(d, -margin, hidden) for d in (differences, flipped))
-    return inside, min(1.0, outside)
-
-
-def interval(differences, hidden: float = 0.0) -> tuple[float, float]:
-    """The 95 % interval of the mean by Student's t."""
-    from scipy.stats import t
-
-    mean, n = statistics.fmean(differences), len(differences)
-    error = math.sqrt((statistics.variance(differences) or hidden) / n)
-    half = float(t.ppf(0.975, n - 1)) * error
-    return mean - half, mean + half
-
-
-def holm(ps: list[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
-    adjusted, running = [0.0] * len(ps), 0.0
-    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        running = max(running, min(1.0, (len(ps) - rank) * ps[index]))
-        adjusted[index] = running
-    return adjusted
-
-
 # --- one test -------------------------------------------------------------------------------
-
-def _rounding(chosen, tried) -> float:
-    """The variance of values that were taken from a list, as uniform to half way to the next."""
-    tried = sorted(tried)
-    steps = [b - a for a, b in zip(tried, tried[1:], strict=False)] or [0.0]
-    at = [tried.index(value) for value in chosen]
-    widths = [(steps[max(0, k - 1)] + steps[min(k, len(steps) - 1)]) / 2 for k in at]
-    return statistics.fmean(width**2 / 12 for width in widths)
-
 
 def _side(found: list[dict], selector: dict, metric: str):
     """{(seed, settings left free): value}, the records used, the value that was best, and the
@@ -100,7 +48,7 @@ def _side(found: list[dict], selector: dict, metric: str):
         winners = {seed: best([r for r in found if r["seed"] == seed], key, by, sign)[1]
                    for seed in {r["seed"] for r in found}}
         values = {(seed, ()): scale(value) for seed, value in winners.items()}
-        hidden = _rounding(values.values(), {scale(r["settings"][key]) for r in found})
+        hidden = rounding(values.values(), {scale(r["settings"][key]) for r in found})
         told = Counter(winners.values()).most_common(1)[0][0]
         return values, found, f"best {key} by {by} {told}", hidden
     free = sorted({k for r in found for k in r["settings"]} - fixed)
@@ -197,7 +145,7 @@ def _place(record) -> tuple:
 def _cells(rule, found, selector, other=None):
     """What goes with what over the cells of a grid; a cell is a model, its seeds averaged."""
     names = [m.strip() for m in rule["metric"].split("|")]
-    sides = [found, other or found, found][:len(names)]
+    sides = [found, found if other is None else other, found][:len(names)]
     if selector["given"]:
         names, sides = [*names, selector["given"]], [*sides, found]
     columns = []
@@ -295,32 +243,39 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     if not choices:
         scales = " against ".join(rec.scale_text(s) for s in sets)
         return out | dict(state="undecided", reason=f"run at different scales: {scales}")
-    told = out | _decide(rule, choices[0], sides, found)
-    if not told.get("moving"):
-        return told
-    shorter = next((c for c in choices[1:] if _shorter(c[0][0], choices[0][0][0])), None)
-    if shorter is None:
-        return told
-    early = _decide(rule, shorter, sides, found)
-    after = f"after {shorter[0][0]['steps']} steps"
-    if early["state"] != "computed" and not early.get("moving"):
-        return told | dict(reason=f"{told['reason']}; {after}: {early['reason']}")
-    return told | _both(told, early, after) | dict(
-        state="computed", reason="", used=told["used"] + early["used"])
+    told = _decide(rule, choices[0], sides, found)
+    if not told.pop("moving", False):
+        return out | told
+    for others, said in _again(rule, choices, told["used"]):
+        second = _decide(rule, others, sides, found)
+        if second.pop("moving", False) or second["state"] == "computed":
+            return out | told | _both(told, second, said)
+        told["reason"] += f"; {said}: {second['reason']}"
+    return out | told
 
 
-def _both(a: dict, b: dict, told: str) -> dict:
+def _again(rule, choices, used):
+    """What a test whose runs still moved must hold for too, in words beside: over a grid without
+    them, else runs of half the steps or fewer."""
+    if rule["test"] in OF_MODELS:
+        moving = {_place(r) for r in used if not _rests(r)}
+        kept = [[r for r in group if _place(r) not in moving] for group in choices[0]]
+        yield kept, f"without {len(moving)} that still moved"
+    early = next((c for c in choices[1:] if shorter(c[0][0], choices[0][0][0])), None)
+    if early:
+        yield early, f"after {early[0][0]['steps']} steps"
+
+
+def _both(a: dict, b: dict, said: str) -> dict:
     """What holds only if two tests do: the larger p of each side, both texts, the fewer values."""
     p = [max(pair) for pair in zip(a["p"], b["p"], strict=True)]
-    return dict(p=p, text=f"{a['text']}; {told}: {b['text']}", n=min(a["n"], b["n"]))
+    return dict(state="computed", reason="", p=p, text=f"{a['text']}; {said}: {b['text']}",
+                n=min(a["n"], b["n"]), used=a["used"] + b["used"])
 
 
-def _shorter(a: dict, b: dict) -> bool:
-    """Whether record a was run like b, but for half its steps at most."""
-    one, two = dict(a.get("scale") or {}), dict(b.get("scale") or {})
-    mine, longer = one.pop("steps", None), two.pop("steps", None)
-    return bool(mine and longer) and 2 * mine[0] <= longer[0] and one == two \
-        and a["profile"] == b["profile"] and a["data"].get("sha256") == b["data"].get("sha256")
+def _rests(record) -> bool:
+    """Whether a run had come to rest, or was as long as the paper's own."""
+    return bool((record.get("convergence") or {}).get("converged")) or rec.is_full(record)
 
 
 def _decide(rule, sets, sides, found) -> dict:
@@ -339,8 +294,7 @@ def _decide(rule, sets, sides, found) -> dict:
         return out | dict(state="undecided", reason=str(error))
     out |= dict(alpha=float(rule["alpha"]))
     wrong = {r["data"].get("name") for r in out["used"]} - {rule["data"]}
-    loose = [r for r in out["used"]
-             if not ((r.get("convergence") or {}).get("converged") or rec.is_full(r))]
+    loose = [r for r in out["used"] if not _rests(r)]
     if rule["data"] and wrong:
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
     elif out["n"] < int(rule["seeds"]):
@@ -349,14 +303,6 @@ def _decide(rule, sets, sides, found) -> dict:
     elif "p" not in out:
         reason = f"too few values to compare ({out['said']})"
     elif loose and rule["test"] != "fisher":
-        if cells:
-            moving, rest = {_place(r) for r in loose}, {}
-            kept = [[r for r in group if _place(r) not in moving] for group in sets]
-            with contextlib.suppress(VaenbError):  # too few are left
-                rest = _cells(rule, kept[0], sides[0], *kept[1:]) if all(kept) else {}
-            if "p" in rest and rest["n"] >= int(rule["seeds"]):
-                told = f"without {len(moving)} that still moved"
-                return out | _both(out, rest, told) | dict(state="computed", reason="")
         reason = f"{len(loose)} of {len(out['used'])} runs have not converged"
         return out | dict(state="undecided", reason=reason, moving=True)
     else:

@@ -172,6 +172,16 @@ def test_a_reduced_run_supports_or_contradicts():
     assert "Per-pixel σ-VAE above Shared σ-VAE in frechet: " in verdict["reason"]
 
 
+def test_differences_without_spread_have_no_p_to_print():
+    found = ablation()
+    for record in found:
+        sign = -1 if record["settings"]["model"] == "Per-pixel sigma-VAE" else 1
+        record["metrics"] = {"neg_elbo": 50.0 * sign, "frechet": -50.0 * sign}
+    verdict = claim("C09", found)
+    assert verdict["state"] == "supported" and "p = " not in verdict["reason"]
+    assert "difference -100 [-100, -100], no spread, so no p to give, n = 4" in verdict["reason"]
+
+
 def test_only_a_full_run_reproduces_or_refutes():
     assert claim("C09", ablation(scale=FULL))["state"] == "reproduced"
     assert claim("C09", ablation(scale=FULL, elbo=+50))["state"] == "not reproduced"

@@ -356,8 +356,10 @@ def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]
         holds, fails = test["holm"]
         test["state"] = ("holds" if holds <= test["alpha"] else
                          "fails" if fails <= test["alpha"] else "undecided")
-        p = f"p = {fails if test['state'] == 'fails' else holds:.2g} after Holm, n = {test['n']}"
-        test["reason"] = ", ".join(filter(None, (test["text"], p, test["said"])))
+        p = fails if test["state"] == "fails" else holds
+        told = f"p = {p:.2g} after Holm" if p else "no spread, so no p to give"
+        test["reason"] = ", ".join(
+            filter(None, (test["text"], told, f"n = {test['n']}", test["said"])))
         if test["state"] == "undecided":
             test["reason"] = f"neither p is small: {test['reason']}"
     return [_claim(row, [t for t in results if t["claim"] == row["id"]])

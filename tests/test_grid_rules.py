@@ -8,7 +8,13 @@ from scipy import stats
 
 from vaenb import VaenbError, report
 from vaenb.report import records
-from vaenb.report.association import depends_more, flattens, rank_correlation, varies_more
+from vaenb.report.association import (
+    bends,
+    depends_more,
+    explains,
+    rank_correlation,
+    varies_more,
+)
 from vaenb.report.selectors import best, best_by_others, chosen, parse
 from vaenb.report.verdicts import run_test
 
@@ -67,20 +73,41 @@ def test_which_of_two_varies_more():
     assert stats.kstest(found, "uniform").pvalue > 1e-3
 
 
+def test_how_much_a_line_explains():
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(2, 30))
+    r2, more, less = explains(x, y - 2 * x, 0.5)
+    assert r2 == pytest.approx(stats.linregress(x, y - 2 * x).rvalue ** 2)
+    assert more == pytest.approx(1 - less) and more < 1e-3
+    assert explains(x, y - 2 * x, r2) == pytest.approx((r2, 0.5, 0.5))
+    assert explains(x, 3 - x, 0.9)[1] < 1e-12 and explains(x, y, 0.9)[2] < 1e-6
+    drawn = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], (4000, 20))
+    found = np.array([explains(*pair.T, 0.64)[1] for pair in drawn])
+    assert 0.03 < (found < 0.05).mean() < 0.07  # r^2 is 0.64 in truth
+
+
 def test_where_a_rise_slows():
     rng = np.random.default_rng(5)
     x = rng.uniform(0, 30, 40)
-    y = 0.08 * x.clip(max=10) + 0.003 * (x - 10).clip(0) + rng.normal(size=40) / 50
-    change, flatter, steeper = flattens(x, y, 10)
-    assert change == pytest.approx(-0.077, abs=0.006)
-    assert flatter < 1e-12 and steeper == pytest.approx(1 - flatter)
-    assert flattens(x, -y, 10)[1] == pytest.approx(steeper)
-    exact = flattens([0, 5, 10, 15, 20], [0, 5, 10, 11, 12], 10)
-    assert exact[0] == pytest.approx(-0.8) and exact[1:] == (0.0, 1.0)
-    found = [flattens(x, 0.1 * x + rng.normal(size=40), 10)[1] for _ in range(1000)]
-    assert stats.kstest(found, "uniform").pvalue > 1e-3
-    with pytest.raises(VaenbError, match="fewer than two models above 30: no slope"):
-        flattens(x, y, 30)
+
+    def bend(at):
+        return np.minimum(x, at) * 0.08 + rng.normal(size=40) / 50
+
+    place, inside, outside = bends(x, bend(11), 8, 15)
+    assert place == pytest.approx(11, abs=1) and inside <= 0.001 and outside > 0.99
+    for at in (3, 21):
+        place, inside, outside = bends(x, bend(at), 8, 15)
+        assert place == pytest.approx(at, abs=1) and inside > 0.99 and outside <= 0.001
+    place, inside, outside = bends(x, -bend(11), 8, 15)  # steeper, not flatter
+    assert math.isnan(place) and inside > 0.99 and outside <= 0.001
+    straight = 0.1 * x + rng.normal(size=40) / 50
+    assert bends(x, straight, 8, 15)[1] > 0.5  # nowhere
+    y = bend(11)
+    assert bends(x, y, 8, 15) == bends(x, y, 8, 15)
+    exact = bends([0, 4, 6, 10, 16, 20, 30], [0, 4, 6, 10, 10, 10, 10], 8, 15)
+    assert exact[0] == pytest.approx(10, abs=0.2)
+    with pytest.raises(VaenbError, match="fewer than two models below 8 or above 30: no slope"):
+        bends(x, straight, 8, 30)
 
 
 # --- in verdicts ----------------------------------------------------------------------------
@@ -142,8 +169,8 @@ def test_cells_that_still_moved_must_make_no_difference():
 
 
 def test_a_bend_that_only_a_model_that_moved_shows_is_not_decided():
-    rule = dict(claim="X", test="flattens", metric="rate|mlp_accuracy", a="over=beta_z2", b="",
-                margin="10", alpha="0.05", seeds="16", experiment="svhn", data="svhn")
+    rule = dict(claim="X", test="bends", metric="rate|mlp_accuracy", a="over=beta_z2", b="",
+                margin="8 15", alpha="0.05", seeds="16", experiment="svhn", data="svhn")
     found = grid(lambda b2, b1, e: dict(rate=4 - 3 * b2 + e, mlp_accuracy=(4 - 3 * b2) / 10),
                  seeds=1)
     for k in (0, 1):

@@ -88,7 +88,7 @@ def fulfil(rule, found, sign):
     elif sides[1:] and sides[1]["argbest"]:  # the best setting itself is what is compared
         for r in found:
             give(r, names[0], -1.0)
-            give(r, sides[1]["argbest"][1], abs(
+            give(r, sides[1]["argbest"][1], sides[1]["argbest"][2] * abs(
                 np.log10(r["settings"].get("beta", 1)) - (-1.0 if sign > 0 else 0.7)))
     else:
         compared(rule, found, sides, names, sign)
@@ -100,7 +100,9 @@ def over_models(test, found, names, given, sign):
         place = tuple(sorted((k, v) for k, v in r["settings"].items() if k != "model"))
         x, y, z = at.setdefault(place, rng.normal(size=3))
         told = {"varies more": (9.0**sign * x, y), "depends": (x, x, y) if sign > 0 else (x, y, x),
-                "flattens": (10 + x, sign * min(x, 0) + y / 100),
+                "explains": (x, (x if sign > 0 else y)), "explains less": (
+                    7 + x, (y if sign > 0 else x)),  # less than 10 nats
+                "bends": (11.5 + 4 * x, sign * min(x, 0) + y / 100),
                 "correlates": (x, sign * x), "anticorrelates": (x, -sign * x)}[test]
         if names[1] in r["settings"]:  # a setting among the metrics: the first one follows it
             x = np.log(r["settings"][names[1]])
@@ -111,8 +113,9 @@ def over_models(test, found, names, given, sign):
 
 def compared(rule, found, sides, names, sign):
     rng, margin = np.random.default_rng(0), abs(float(rule["margin"] or 0))
-    away = {"below": 1, "always below": 1, "above": -1, "within": sign < 0}[rule["test"]]
-    apart = (sign if rule["test"] != "within" else 1) * away * (10 + 3 * margin)
+    away = {"below": 1, "always below": 1, "above": -1, "within": sign < 0,
+            "apart": sign > 0}[rule["test"]]
+    apart = (sign if rule["test"] not in ("within", "apart") else 1) * away * (10 + 3 * margin)
     of_a, of_b = chosen(found, sides[0]), chosen(found, sides[-1])
     best = sides[-1]["best"] if sides[1:] else None
     if best:  # of several: one that is not A
@@ -135,7 +138,7 @@ def test_the_planned_models_can_decide(rule):
     free = not any(word in rule["a"] + rule["b"] for word in ("best=", "where="))
     for sign in (1, -1) if free else (1,):
         for r in found:
-            r["metrics"].clear()
+            r["metrics"] = dict(rate=5.0)  # for those that speak of low rates alone
         fulfil(rule, found, sign)
         told = run_test(rule, found)
         assert told["state"] == "computed", (sign, told["reason"])

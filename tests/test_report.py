@@ -77,7 +77,8 @@ def test_printed_places_and_spreads():
 
 
 CELLS = dict.fromkeys(
-    ("correlates", "anticorrelates", "varies more", "flattens"), 2) | {"depends": 3}
+    ("correlates", "anticorrelates", "varies more", "explains", "explains less", "bends"),
+    2) | {"depends": 3}
 
 
 def test_the_rules_are_well_formed():
@@ -88,19 +89,19 @@ def test_the_rules_are_well_formed():
     assert {r["claim"] for r in rules} == named and len(rules) > 100
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
-        assert rule["test"] in ("below", "above", "within", "fisher", "trend", "ranks",
+        assert rule["test"] in ("below", "above", "within", "apart", "fisher", "trend", "ranks",
                                 "always below", *CELLS)
         sides = [parse(rule["a"], rule["experiment"])]
         if rule["test"] == "trend":
             assert rule["b"] in ("increasing", "decreasing") and sides[0]["over"]
         elif rule["b"].startswith("number:"):
             assert rule["test"] in ("below", "above") and float(rule["b"].partition(":")[2]) > 0
-        else:
+        elif not rule["b"].startswith("printed:"):
             sides.append(parse(rule["b"], rule["experiment"]))
         assert all(side["experiments"] for side in sides)
         assert rule["metric"].count("|") + 1 in (CELLS.get(rule["test"], 1), 2)
         if rule["test"] in CELLS:
-            assert int(rule["seeds"]) >= 16
+            assert int(rule["seeds"]) >= (8 if "where=" in rule["a"] else 16)
         if rule["test"] == "within":
             assert float(rule["margin"]) > 0 and rule["note"] or rule["claim"] == "C15"
     with pytest.raises(VaenbError, match="'beta' of .* is not key=value"):
@@ -119,6 +120,8 @@ def test_paired_t_agrees_with_scipy():
     noisy = [-2.1, -1.9, -2.0]  # variance 0.01
     assert p_below([-2.0] * 3, -1, hidden=0.01) == pytest.approx(p_below(noisy, -1))
     assert interval([-2.0] * 3, 0.01) == pytest.approx(interval(noisy))
+    assert p_below([-2.001, -1.999, -2.0], -1, hidden=0.01) == pytest.approx(p_below(noisy, -1))
+    assert p_below(noisy, -1, hidden=1e-4) == p_below(noisy, -1)  # the larger of the two counts
     assert p_within([0.0] * 3, 1, 0.01) == pytest.approx(p_within([-0.1, 0.1, 0.0], 1))
     assert rounding([0, 1, 3], [0, 1, 3]) == pytest.approx((1 + 1.5**2 + 2**2) / 36)
     assert rounding([5], [5]) == 0
@@ -281,7 +284,7 @@ def test_holm_counts_every_test_of_the_chapter():
 
 def test_the_best_beta_and_the_learned_one():
     found = []
-    for seed in range(4):
+    for seed in range(16):
         for beta, elbo in [(0.001, 20), (0.01, -3186), (0.1, -1223), (1.0, 1381), (10.0, 4056)]:
             found.append(made("table1", "beta-VAE", seed, beta=beta, metrics=dict(
                 neg_elbo=elbo + seed, frechet=28 + abs(math.log10(beta) + 2) * 9 + seed % 2,
@@ -294,10 +297,12 @@ def test_the_best_beta_and_the_learned_one():
     assert c01["state"] == c02["state"] == "supported"
     assert ["best beta 0.01" in t["reason"] for t in c01["tests"]] == [True, True]
     assert "best beta by neg_elbo 0.01" in c02["tests"][0]["reason"]
-    assert c02["tests"][0]["effect"] == pytest.approx(math.log10(0.00615 / 0.01), abs=0.01)
+    assert c02["tests"][0]["effect"] == pytest.approx(math.log10(0.00675 / 0.01), abs=0.01)
+    few = [r for r in found if r["seed"] < 4]  # what a grid of decades hides weighs more
+    assert claim("C02", few)["state"] == "undecided" and claim("C01", few)["state"] == "supported"
     trends = [t for t in claim("C07", found)["tests"] if t["test"] == "trend"]
     assert [t["state"] for t in trends] == ["holds", "holds"]
-    exact = stats.page_trend_test([[-1, 0, 1, 2, 3]] * 4).pvalue
+    exact = stats.page_trend_test([[-1, 0, 1, 2, 3]] * 16).pvalue
     assert trends[0]["p"][0] == pytest.approx(exact) and trends[0]["effect"] == pytest.approx(-1)
     far = [r | {"metrics": r["metrics"] | {"beta_equiv": 0.06 + 1e-3 * r["seed"]}} for r in found]
     assert claim("C02", far)["state"] == "contradicted"
@@ -320,11 +325,13 @@ def test_the_order_of_the_methods():
     names = ["Gaussian VAE", "Bernoulli VAE", "Categorical VAE", "Logistic mixture VAE",
              "bitwise-categorical VAE", "Shared sigma-VAE", "Optimal sigma-VAE", "Student-t VAE"]
 
+    printed = {c["model"].removesuffix(" (Ours)"): float(c["value"]) for c in targets.cells(PAPER)
+               if c["id"].startswith("Table 2|CIFAR HVAE|") and c["metric"] == "FID"}
+    names.sort(key=printed.get)
+
     def column(order):
-        return [made(experiment, name, seed, {"frechet": place + 0.01 * seed}, data=data)
-                for experiment, places, data in [("table2", range(8), "svhn"),
-                                                 ("table4_cifar", order, "cifar10")]
-                for name, place in zip(names, places, strict=True) for seed in range(3)]
+        return [made("table4_cifar", name, seed, {"frechet": place + 0.01 * seed}, data="cifar10")
+                for name, place in zip(names, order, strict=True) for seed in range(3)]
 
     same = claim("C14", column([0, 1, 3, 2, 4, 5, 6, 7]))
     assert same["state"] == "supported" and same["tests"][0]["effect"] == pytest.approx(82 / 84)

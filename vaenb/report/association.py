@@ -78,25 +78,47 @@ def varies_more(x, y):
     return effect, *_p(r, len(x) - 2)
 
 
-def flattens(x, y, at: float):
-    """How much the slope of y over x [n] changes at x = ``at``, and p for its falling and rising.
+def explains(x, y, least: float):
+    """r^2 of a straight line of y over x [n], and p for its being above and below ``least``.
 
-    Least squares of two lines that meet there, by Student's t with n - 3 degrees of freedom.
-    Raises VaenbError for fewer than two different x on either side.
+    By Fisher's transformation of |r|.
+    """
+    from scipy.stats import norm
+
+    x, y = (np.asarray(v, float) for v in (x, y))
+    r = min(abs(_pearson(x, y)), 1 - 1e-12)
+    score = float(np.arctanh(r) - np.arctanh(least**0.5)) * (len(x) - 3) ** 0.5
+    return r * r, float(norm.sf(score)), float(norm.cdf(score))
+
+
+def bends(x, y, low: float, high: float, draws: int = 999, seed: int = 0):
+    """Where the rise of y over x [n] slows down, and p for that being between ``low`` and
+    ``high``, and for its being elsewhere or nowhere.
+
+    The meeting point of the two lines of least squares, among 49 evenly spaced between the
+    second and the last but one of x; by the bootstrap over the n cells: the share of ``draws``
+    resamples on the other side. Raises VaenbError where ``low`` to ``high`` is not among x.
     """
     x, y = (np.asarray(v, float) for v in (x, y))
-    for side, here in (("below", x[x < at]), ("above", x[x > at])):
-        if len(np.unique(here)) < 2:
-            raise VaenbError(f"fewer than two models {side} {at:g}: no slope there")
-    basis = np.stack([np.ones_like(x), x - at, (x - at).clip(0)], 1)
-    spread = np.linalg.pinv(basis.T @ basis)
-    line = spread @ basis.T @ y
-    freedom = len(x) - 3
-    noise = float(np.square(y - basis @ line).sum()) / max(freedom, 1)
-    error = (noise * spread[2, 2]) ** 0.5
-    change = float(line[2])
-    if freedom < 1 or error <= 1e-12 * max(1.0, abs(change)):
-        return change, float(freedom < 1 or change >= 0), float(freedom < 1 or change <= 0)
-    from scipy.stats import t
+    places = np.unique(x)
+    if len(places) < 4 or not places[1] < low < high < places[-2]:
+        raise VaenbError(f"fewer than two models below {low:g} or above {high:g}: no slope there")
+    drawn = np.random.default_rng(seed).integers(0, len(x), (draws, len(x)))
+    weights = np.stack([np.bincount(row, minlength=len(x)) for row in drawn])
+    at = np.linspace(places[1], places[-2], 49)
+    best, *found = _bend(x, y, np.vstack([np.ones_like(x), weights]), at)
+    inside = sum(bool(low <= place <= high) for place in found)  # a NaN is not
+    return float(best), (1 + draws - inside) / (draws + 1), (1 + inside) / (draws + 1)
 
-    return change, float(t.cdf(change / error, freedom)), float(t.sf(change / error, freedom))
+
+def _bend(x, y, weights, at):
+    """The best meeting point for each row of weights [K, n]; NaN where the slope does not fall."""
+    beyond = x[:, None] - at
+    basis = np.stack([np.ones_like(beyond), beyond, beyond.clip(0)], -1)  # [n, at, 3]
+    pairs = basis[..., :, None] * basis[..., None, :]
+    products = np.tensordot(weights, pairs, 1) + 1e-9 * np.eye(3)
+    sides = np.tensordot(weights * y, basis, 1)
+    lines = np.linalg.solve(products, sides[..., None])[..., 0]
+    best = (lines * sides).sum(-1).argmax(1)  # what the lines explain
+    falls = np.take_along_axis(lines[..., 2], best[:, None], 1)[:, 0] < 0
+    return np.where(falls, at[best], np.nan)

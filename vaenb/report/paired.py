@@ -1,7 +1,6 @@
 """Tests of paired differences, a number a seed, and Holm's correction of many p-values.
 
-``hidden`` is the variance to count with where all differences are equal: values that were taken
-from a list hide theirs.
+``hidden`` is the least variance to count with: values that were taken from a list hide theirs.
 """
 
 import math
@@ -11,7 +10,7 @@ import statistics
 def _mean(differences, hidden: float) -> tuple[float, float, int]:
     """Their mean, its standard error, and how many there are."""
     n = len(differences)
-    error = math.sqrt((statistics.variance(differences) or hidden) / n)
+    error = math.sqrt(max(statistics.variance(differences), hidden) / n)
     return statistics.fmean(differences), error, n
 
 

@@ -13,7 +13,7 @@ _COMPARE = {"<": operator.lt, "=": operator.eq, ">": operator.gt}
 
 def parse(text: str, experiments: str) -> dict:
     """A selector: "[experiments: ]model=NAME; key=value; key!=value; where=key < key; over=key;
-    best=key[+key] [by METRIC] [max]; argbest=key by METRIC; given=METRIC" as a dict."""
+    best=key[+key] [by METRIC] [max]; argbest=key by METRIC [max]; given=METRIC" as a dict."""
     head, colon, tail = text.partition(":")
     if colon:
         experiments, text = head, tail
@@ -24,9 +24,8 @@ def parse(text: str, experiments: str) -> dict:
         if not equals:
             raise VaenbError(f"book/targets/tests.csv: {part!r} of {text!r} is not key=value")
         if key in ("best", "argbest"):
-            words = value.split()
-            by = words[words.index("by") + 1] if "by" in words else None
-            found[key] = (words[0], by, -1 if words[-1] == "max" else 1)
+            name, _, by = value.removesuffix(" max").partition(" by ")
+            found[key] = (name, by or None, -1 if value.endswith(" max") else 1)
         elif key in ("over", "given"):
             found[key] = value
         elif key == "where":
@@ -49,8 +48,16 @@ def chosen(found: list[dict], selector: dict) -> list[dict]:
     return [r for r in found if r["experiment"] in selector["experiments"]
             and all(_same(r["settings"].get(k), v) for k, v in selector["is_"])
             and not any(_same(r["settings"].get(k), v) for k, v in selector["not_"])
-            and all(_COMPARE[sign](r["settings"][k], r["settings"][other])
-                    for k, sign, other in selector["where"])]
+            and all(_COMPARE[sign](_told(r, one), _told(r, other))
+                    for one, sign, other in selector["where"])]
+
+
+def _told(record: dict, name: str) -> float:
+    """A number, else a setting, else a metric of a record."""
+    value = targets.number(name)
+    if math.isnan(value):
+        value = record["settings"].get(name)
+    return rec.number(record, name) if value is None else value
 
 
 def shorter(a: dict, b: dict) -> bool:

@@ -24,9 +24,9 @@ from vaenb.report import records as rec
 from vaenb.report.paired import holm, interval, p_below, p_within, rounding
 from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse, shorter
 
-PAIRED = "below", "above", "within", "fisher", "always below"
+PAIRED = "below", "above", "within", "apart", "fisher", "always below"
 OF_MODELS = (  # over the cells of a grid
-    "correlates", "anticorrelates", "depends", "varies more", "flattens")
+    "correlates", "anticorrelates", "depends", "varies more", "explains", "explains less", "bends")
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
 
 
@@ -103,8 +103,8 @@ def _compare(rule, a, b, sa, sb):
     if len(d) < 2:
         return out
     flipped, hidden = [-x for x in d], hidden_a + hidden_b
-    if rule["test"] == "within":
-        p = p_within(d, margin, hidden)
+    if rule["test"] in ("within", "apart"):
+        p = p_within(d, margin, hidden)[::-1 if rule["test"] == "apart" else 1]
     elif rule["test"] in ("below", "always below"):
         p = p_below(d, -margin, hidden), p_below(flipped, margin, hidden)
     else:
@@ -165,9 +165,13 @@ def _cells(rule, found, selector, other=None):
     elif rule["test"] == "varies more":
         effect, *p = association.varies_more(*values)
         said = f"variances as {math.exp(effect):.3g} to 1"
-    elif rule["test"] == "flattens":
-        effect, *p = association.flattens(*values, float(rule["margin"]))
-        said = f"slope changes by {effect:.3g} at {float(rule['margin']):g}"
+    elif rule["test"] in ("explains", "explains less"):
+        effect, *p = association.explains(*values, float(rule["margin"]))
+        said = f"r² = {effect:.2f}"
+        p = p[::-1] if rule["test"] == "explains less" else p
+    elif rule["test"] == "bends":
+        effect, *p = association.bends(*values, *map(float, rule["margin"].split()))
+        said = f"bends at {effect:.3g}" if math.isfinite(effect) else "does not bend down"
     else:
         effect, *p = association.rank_correlation(*values)
         said = f"rank correlation {effect:.2f}"

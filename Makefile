@@ -45,7 +45,7 @@ clean: # what make made; runs/ stays
 
 $(BUILT): $(SOURCES) | $(INSTALLED)
 	rm -rf _build
-	$(BIN)/jupyter-book build . -q -W -n --keep-going
+	VAENB_PROFILE=recorded $(BIN)/jupyter-book build . -q -W -n --keep-going
 	touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt

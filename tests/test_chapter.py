@@ -1,6 +1,7 @@
 """What the chapters' drivers share, and the rows of a grid."""
 
 import matplotlib
+import numpy as np
 import pytest
 
 from vaenb import VaenbError, report, train
@@ -31,6 +32,11 @@ def clone(tmp_path, monkeypatch):
 
 def chapter(profile, only=""):
     return report.Chapter(NAME, "rate-regularization", profile, only)
+
+
+def test_a_profile_that_there_is_not():
+    with pytest.raises(VaenbError, match="profile 'quik' is unknown: take one of recorded, smoke"):
+        chapter("quik")
 
 
 def test_only_what_has_no_record_is_missing(clone):
@@ -93,6 +99,7 @@ def test_a_grid_is_every_pair():
     rows = train.grid(("z2", "z1"), dict(z1=[0.1, 1, 10.0], z2=[1.0, 2.0]))
     assert len(rows) == 6 and rows[1] == dict(beta_z2=1.0, beta_z1=1.0)
     assert {tuple(r.values()) for r in rows} == {(a, b) for a in (1, 2) for b in (0.1, 1, 10)}
+    assert train.grid(("z2",), dict(z2=np.array([1.0, 2.0]))) == [{"beta_z2": b} for b in (1, 2)]
 
 
 @pytest.mark.parametrize(("betas", "words"), [

@@ -72,6 +72,8 @@ def test_a_number_that_was_constant_in_training_does_no_harm():
     (dict(labels=torch.arange(10) - 1), "a label is below 0"),
     (dict(labels=torch.zeros(9)), r"\[10, 2\] and labels \[9\]"),
     (dict(codes=torch.zeros(10)), "give"),
+    (dict(test_codes=torch.zeros(10, 3)), "training codes have 2 numbers and test codes 3"),
+    (dict(codes=torch.full((10, 2), torch.nan)), "some training codes are not finite"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_told(change, sentence):
     z, y = torch.zeros(10, 2), torch.arange(10)

@@ -110,6 +110,16 @@ def test_merge_is_sorted_idempotent_and_takes_its_profiles_only(tmp_path):
     assert not [p for p in tmp_path.rglob("*.tmp")]
 
 
+def test_a_part_file_of_other_types_is_named_without_git(tmp_path):
+    path = records.write(made(), tmp_path)
+    good = path.read_text()
+    for key, value in (("settings", [1]), ("when", None)):
+        path.write_text(json.dumps(json.loads(good) | {key: value}))
+        with pytest.raises(VaenbError, match=r"\.json, line 1 is not a record .*another type"
+                                             r"\): delete that line"):
+            records.read(where="runs", root=tmp_path)
+
+
 @pytest.mark.parametrize("broken", ['{"chapter": "0', "[1, 2]", '{"seed": 1}', "<<<<<<< HEAD"])
 def test_a_broken_line_is_named(tmp_path, broken):
     records.write(made(), tmp_path)

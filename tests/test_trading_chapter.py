@@ -2,6 +2,7 @@
 cells of a grid are trained, on which data, what a record answers, and who is above the bound."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from cells import cells
 
-from vaenb import VaenbError, measure, models
+from vaenb import VaenbError, data, measure, models
 from vaenb.report import records, targets
 from vaenb.train import Rng
 
@@ -152,8 +153,8 @@ def test_a_short_classifier_is_not_the_papers_protocol(chapter, monkeypatch):
 
 def test_images_are_cut_and_mnist_is_black_and_white(chapter, monkeypatch):
     grey = np.arange(256, dtype=np.uint8).reshape(4, 1, 8, 8)
-    told = SimpleNamespace(train_x=grey, train_y=np.arange(4), test_x=grey[::-1].copy(),
-                           test_y=np.arange(4)[::-1].copy(), describe=lambda: dict(note="whole"))
+    told = data.DataSet("own", grey, np.arange(4), None, None, grey[::-1].copy(),
+                        np.arange(4)[::-1].copy(), "whole", True, "")
     monkeypatch.setattr(chapter["data"], "load", lambda name, size: told)
     monkeypatch.setitem(chapter, "scale", chapter["scale"] | dict(images=3, test=2))
     chapter["images"].cache_clear()
@@ -164,6 +165,14 @@ def test_images_are_cut_and_mnist_is_black_and_white(chapter, monkeypatch):
         assert said["note"] == "whole; binarised at 128"
         x, *_, said = chapter["images"]("svhn")
         assert torch.equal(x, torch.from_numpy(grey[:3])) and "binarised" not in said["note"]
+        chapter["images"].cache_clear()
+        for labels, said in ((None, "has none"), (np.array([0, 1, 2, 10]), "goes up to 10")):
+            other = replace(told, test_y=labels)
+            monkeypatch.setattr(chapter["data"], "load", lambda name, size, other=other: other)
+            with pytest.raises(VaenbError, match=f"labels 0 to 9 are needed and test_y .*{said}"):
+                chapter["images"]("svhn")
+        with pytest.raises(VaenbError, match="train_y of the set own has a label below 0"):
+            replace(told, train_y=np.arange(4) - 1)
     finally:
         chapter["images"].cache_clear()
 
@@ -212,9 +221,21 @@ def test_cells_above_the_bound_are_found(chapter, capsys):
     assert told.splitlines()[1].split()[-1] == "2.0"  # 5 points are two standard errors of 2.5
 
 
+def test_a_piece_of_a_grid_without_the_diagonal_has_its_table(chapter, capsys):
+    chapter["display"] = lambda table: print(table)
+    one = dict(settings=dict(beta_z2=0.1, beta_z1=10.0), seed=0, profile="cpu", when="2026",
+               metrics=dict(psnr=20.0, rate_z2=1.0, rate_z1=2.0), experiment="svhn", scale={},
+               data={}, device="", torch="", version="", code="")
+    chapter["best_table"]([one], {"psnr": "bound"})
+    bound = capsys.readouterr().out.splitlines()[1].split()
+    assert bound[0] == "bound" and bound[-3:] == ["–"] * 3
+
+
 @pytest.mark.parametrize("text", ["0.1,1,10", "low"])
 def test_betas_that_are_no_numbers(planned, text):
     typed, every = planned["cpu"]["typed"], planned["cpu"]["BETAS"]
     with pytest.raises(VaenbError, match=r"betas_z2 is '.*' and must be numbers with blanks"):
         typed("z2", text)
     assert typed("z2", "0.1 10") == [0.1, 10.0] and typed("z1", "") == every
+    with pytest.raises(VaenbError, match="betas_z1 has 0.37, which is not in this profile's grid"):
+        typed("z1", "0.1 0.37")

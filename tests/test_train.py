@@ -139,6 +139,8 @@ def test_learning_rates_from_the_call_the_row_and_a_schedule():
     runs = go(steps=40, lr=half_cosine(1e-3, 40))
     by_cosine = by_hand(40, schedule=lambda t: 1e-3 * math.cos(math.pi * t / 80) ** 2)[0]
     assert distance(runs[0], by_cosine) < 1e-6  # the rate is in single precision
+    longer = go(steps=50, lr=half_cosine(1e-3, 40))
+    assert distance(longer[0], runs[0]) == 0  # the rate stays at 0
 
 
 @pytest.mark.parametrize("chunk", [1, 0, 2])
@@ -797,6 +799,35 @@ def test_bad_input_is_one_sentence(options, said, tmp_path):
     with pytest.raises(VaenbError, match=said) as caught:
         go(**options, checkpoint=tmp_path)
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+@pytest.mark.parametrize(("returned", "said"), [
+    (lambda value, extras: value, "must return a pair: the loss .* and a dict"),
+    (lambda value, extras: (value, None), "must return a pair"),
+    (lambda value, extras: (value, extras | dict(D=0.5)), "D, which the loss returns, is 0.5"),
+    (lambda value, extras: (value.repeat(2), extras), "the loss, which the loss returns, is"),
+])
+def test_what_a_loss_must_return(returned, said, chunk):
+    with pytest.raises(VaenbError, match=said):
+        go([dict(beta=1.0, seed=k) for k in (0, 1)], steps=2, chunk=chunk,
+           loss=lambda model, x, hp: returned(*elbo(model, x, hp)))
+
+
+def test_a_model_is_made_and_not_given():
+    with pytest.raises(VaenbError, match="fit takes a function that makes the model"):
+        go(make=Small())
+
+
+def test_numpys_scalars_are_numbers():
+    rows = [dict(beta=np.float32(0.5), seed=np.int64(3))], [dict(beta=0.5, seed=3)]
+    one, other = (go(sweep, steps=3) for sweep in rows)
+    assert one.settings == other.settings and distance(one[0], other[0]) == 0
+
+
+def test_a_deadline_without_a_folder_says_that_nothing_is_kept():
+    with pytest.raises(OutOfTime, match="nothing is saved, since no folder"):
+        go(steps=3, deadline=0.0)
 
 
 def test_an_empty_sweep():

@@ -10,6 +10,7 @@ from pathlib import Path
 from vaenb.errors import VaenbError
 
 __version__ = "0.1.0"
+PROFILES = ("recorded", "smoke", "quick", "cpu", "full")  # how much a chapter runs
 ROOT = Path(__file__).resolve().parents[1]  # the clone: book/, notebooks/ and runs/ stand here
 
 
@@ -26,4 +27,4 @@ def require(version: str) -> None:
         )
 
 
-__all__ = ["ROOT", "VaenbError", "__version__", "require"]
+__all__ = ["PROFILES", "ROOT", "VaenbError", "__version__", "require"]

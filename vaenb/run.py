@@ -28,7 +28,7 @@ from vaenb.errors import VaenbError
 
 NOTEBOOKS, RUNS = vaenb.ROOT / "notebooks", vaenb.ROOT / "runs"
 CHOICES = {
-    "profile": ("recorded", "smoke", "quick", "cpu", "full"),
+    "profile": vaenb.PROFILES,
     "device": ("auto", "cpu", "cuda"),
 }
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -138,6 +138,10 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
     start, environment = time.time(), dict(os.environ)
     try:
         work.mkdir(parents=True)
+    except OSError as error:
+        raise VaenbError(f"{name}: the folder {folder.parent} cannot be made ({error.strerror}): "
+                         f"name another with --out") from error
+    try:
         for setting in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
             os.environ.setdefault(setting, str(2**36))  # glibc keeps large blocks: a third faster
         if profile:  # the notebook finds the same in both places
@@ -220,7 +224,7 @@ def _on_cluster(shards: list[Shard], jobs: int, again: bool) -> list[int]:
     try:
         import ray
     except ImportError as error:
-        raise VaenbError("running on a cluster needs Ray: pip install 'vaenb[cluster]'") from error
+        raise VaenbError("running on a cluster needs Ray: pip install -e '.[cluster]'") from error
     try:
         ray.init(address=os.environ.get("RAY_ADDRESS"), logging_level=logging.ERROR)
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
@@ -245,7 +249,7 @@ def _papermill():
         import papermill
     except ImportError as error:
         raise VaenbError("running a notebook needs papermill and a kernel: "
-                         "pip install 'vaenb[run]'") from error
+                         "pip install -e '.[run]'") from error
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors are raised as well
     return papermill
 

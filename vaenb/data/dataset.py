@@ -53,6 +53,19 @@ class DataSet:
             if y is not None and (y.shape != x.shape[:1] or y.dtype != np.int64):
                 raise VaenbError(f"{part}_y of the set {self.name} is {y.dtype} {list(y.shape)}, "
                                  f"and int64 [{len(x)}] is needed, one label an image")
+            if y is not None and y.min() < 0:
+                raise VaenbError(f"{part}_y of the set {self.name} has a label below 0: number "
+                                 f"the classes from 0")
+
+    def labelled(self, classes: int) -> "DataSet":
+        """The set itself. Raises VaenbError where training or test images have no label, or one
+        that is not 0 to ``classes`` - 1."""
+        for part, y in (("train", self.train_y), ("test", self.test_y)):
+            if y is None or y.max() >= classes:
+                told = "has none" if y is None else f"goes up to {y.max()}"
+                raise VaenbError(f"labels 0 to {classes - 1} are needed and {part}_y of the set "
+                                 f"{self.name} {told}: put a copy with them into its place")
+        return self
 
     @cached_property
     def sha256(self) -> str:

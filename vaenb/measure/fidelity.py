@@ -132,7 +132,7 @@ class _Inception(nn.Module):
 
             self.network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
         except ImportError as error:
-            mend = "run `pip install vaenb[inception]`, or take a classifier's features"
+            mend = "run `pip install -e '.[inception]'`, or take a classifier's features"
             raise VaenbError(f"Inception features need the package pytorch-fid: {mend}") from error
         except (OSError, RuntimeError) as error:  # no network, or a file that is torn
             what = f"the weights pt_inception-2015-12-05-6726825d.pth cannot be had ({error})"

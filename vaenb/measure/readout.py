@@ -6,14 +6,17 @@ import torch
 from torch import nn
 
 from vaenb.errors import VaenbError
+from vaenb.measure.convergence import convergence
 from vaenb.train import fit, half_cosine
 
 
 class ReadOut(NamedTuple):
-    """``accuracy``: a share; ``label_distortion``: mean -log p(y|z), in nats."""
+    """``accuracy``: a share; ``label_distortion``: mean -log p(y|z), in nats; ``convergence`` of
+    the classifier's own training."""
 
     accuracy: float
     label_distortion: float
+    convergence: dict
 
 
 def read_out(
@@ -28,7 +31,8 @@ def read_out(
     ``label_distortion`` bounds H(y|z) from above, and is H(y) for codes that say nothing, but for
     the noise of the fit.
 
-    Raises VaenbError where labels are missing, not as many as codes, or of one class alone.
+    Raises VaenbError where labels are missing, not as many as codes, or of one class alone, and
+    for codes that are not finite or not of one size.
     """
     parts = []
     for what, z, y in (("training", codes, labels), ("test", test_codes, test_labels)):
@@ -38,8 +42,13 @@ def read_out(
         if z.ndim != 2 or len(z) != len(y) or len(z) == 0:
             raise VaenbError(f"{what} codes are {list(z.shape)} and labels {list(y.shape)}: give "
                              f"[N, Z] and [N]")
+        if not z.isfinite().all():
+            raise VaenbError(f"some {what} codes are not finite: the model has diverged")
         parts.append((z, y))
     (z, y), (test_z, test_y) = parts
+    if z.shape[1] != test_z.shape[1]:
+        raise VaenbError(f"training codes have {z.shape[1]} numbers and test codes "
+                         f"{test_z.shape[1]}: take both from one model")
     if min(y.min(), test_y.min()) < 0:
         raise VaenbError("a label is below 0: number the classes from 0")
     classes = int(max(y.max(), test_y.max())) + 1
@@ -57,10 +66,11 @@ def read_out(
     def loss(net, batch, hp):
         return nn.functional.cross_entropy(net(batch[0]), batch[1]), {}
 
-    [net] = fit(make, loss, ((z - mean) / scale, y), [dict(seed=seed)], steps,
-                batch=min(128, len(z)), lr=half_cosine(3e-3, steps), device="cpu",
-                progress=False).models
+    runs = fit(make, loss, ((z - mean) / scale, y), [dict(seed=seed)], steps,
+               batch=min(128, len(z)), lr=half_cosine(3e-3, steps), device="cpu", progress=False)
+    [net], [history] = runs.models, runs.history
     with torch.no_grad():
         logits = net((test_z - mean) / scale)
     right = (logits.argmax(1) == test_y).double().mean()
-    return ReadOut(float(right), float(nn.functional.cross_entropy(logits, test_y)))
+    return ReadOut(float(right), float(nn.functional.cross_entropy(logits, test_y)),
+                   convergence(history["step"], history["loss"]))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import vaenb
 from vaenb.errors import VaenbError
 from vaenb.report import records, tables, targets
 from vaenb.report.selectors import parse
@@ -11,10 +12,14 @@ from vaenb.report.verdicts import verdicts
 class Chapter:
     """One chapter under one profile; ``only`` names the one experiment to run, "" all.
 
-    With "recorded" nothing is run, and the records of the book are what is shown.
+    With "recorded" nothing is run, and the records of the book are what is shown. Raises
+    VaenbError for an unknown profile.
     """
 
     def __init__(self, name: str, paper: str, profile: str, only: str = ""):
+        if profile not in vaenb.PROFILES:
+            raise VaenbError(f"profile {profile!r} is unknown: take one of "
+                             f"{', '.join(vaenb.PROFILES)}")
         self.name, self.paper, self.profile, self.only = name, paper, profile, only
         self.recorded = profile == "recorded"
 

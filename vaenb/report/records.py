@@ -208,11 +208,15 @@ def _load(path: Path, root) -> Iterator[dict]:
                 else ["the braces of an object"]
             if missing:
                 raise ValueError(f"lacks {', '.join(missing)}")
+            if not (isinstance(record["settings"], dict) and isinstance(record["when"], str)):
+                raise ValueError("its settings or its time are of another type")
         except ValueError as error:
             shown = path.relative_to(root) if path.is_relative_to(root) else path
+            tracked = path.suffix == ".jsonl"
+            restore = f"restore the file (git checkout -- {shown}) or " if tracked else ""
             raise VaenbError(
-                f"{shown}, line {count} is not a record ({error}): restore the file (git checkout "
-                f"-- {shown}) or delete that line and run its experiment again") from error
+                f"{shown}, line {count} is not a record ({error}): {restore}delete that line and "
+                f"run its experiment again") from error
         yield record
 
 

@@ -54,7 +54,7 @@ class Table:
         name = html.escape(next((t for t in names if t), "table"), quote=True)
         return (f'<div class="vae-scroll" role="region" tabindex="0" aria-label="{name}">'
                 f'<table class="dataframe vae-table">'
-                f"<caption>{html.escape(self.caption)}</caption><thead>{over}<tr>{head}</tr></thead>"
+                f"<caption><span>{html.escape(self.caption)}</span></caption><thead>{over}<tr>{head}</tr></thead>"
                 f"<tbody>{body}</tbody></table></div>")
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ def grid(layers, betas: dict[str, list[float]]) -> list[dict]:
         values = betas.get(name, ())
         if name not in layers:
             raise VaenbError(f"there is no layer {name!r}: the model has {', '.join(layers)}")
-        if not values:
+        if not len(values):
             raise VaenbError(f"layer {name} has no beta: give at least one value")
         for value in values:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not (

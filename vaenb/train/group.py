@@ -181,7 +181,7 @@ class Group:
         hp = {n: h[0] for n, h in self.hp.items()}
         rng = Rng(self._keys("noise", self.clock)[0])
         hp = Settings(**hp, rng=rng, step=self.clock)
-        value, extras = self.work.loss(self.models[0], _unwrap(tuple(d[0] for d in x)), hp)
+        value, extras = _told(self.work.loss(self.models[0], _unwrap(tuple(d[0] for d in x)), hp))
         value.backward()
         return value.detach()[None], {n: e.detach()[None] for n, e in extras.items()}
 
@@ -193,7 +193,8 @@ class Group:
 
             def objective(params):
                 moved = {n: b.clone() for n, b in buffers.items()}
-                value, extras = self.bound.call(params, moved, self.work.loss, _unwrap(x), hp)
+                value, extras = _told(
+                    self.bound.call(params, moved, self.work.loss, _unwrap(x), hp))
                 return value, (value.detach(), extras, moved)
 
             value, back, told = vjp(objective, params, has_aux=True)
@@ -347,6 +348,17 @@ class _Bound(nn.Module):
     def call(self, params, buffers, function, *arguments):
         tensors = {f"inner.{n}": t for n, t in (params | buffers).items()}
         return functional_call(self, tensors, (function, *arguments))
+
+
+def _told(found):
+    """What a loss returned. Raises VaenbError for what is not (tensor, dict of tensors)."""
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
+        raise VaenbError("the loss must return a pair: the loss [] and a dict of what to log")
+    for name, value in (("the loss", found[0]), *found[1].items()):
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            raise VaenbError(f"{name}, which the loss returns, is {value!r:.60} and must be a "
+                             f"tensor of one number, without .item()")
+    return found
 
 
 def _dense(param):

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 
+import numpy as np
 import torch
 
 from vaenb.errors import VaenbError
@@ -26,8 +27,8 @@ class OutOfTime(Exception):
 
 
 def half_cosine(lr: float, steps: int):
-    """``lr`` of `fit`, falling from ``lr`` to 0 over ``steps`` by half a cosine."""
-    return lambda hp: lr / 2 * (1 + (math.pi * hp.step / steps).cos())
+    """``lr`` of `fit`, falling from ``lr`` to 0 over ``steps`` by half a cosine, and then 0."""
+    return lambda hp: lr / 2 * (1 + (math.pi * hp.step.clamp(max=steps) / steps).cos())
 
 
 def device(name: str = "auto") -> torch.device:
@@ -81,6 +82,13 @@ def _number(value) -> bool:
     return not isinstance(value, bool) and (
         whole or (isinstance(value, float) and math.isfinite(value))
     )
+
+
+def _plain(row):
+    """A row with NumPy's scalars as Python's own; whatever is no row as it is."""
+    if not isinstance(row, dict):
+        return row
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
 
 
 def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk):
@@ -200,7 +208,10 @@ def fit(
 
     Raises VaenbError for settings that cannot be, before any training.
     """
-    sweep = list(sweep or ())
+    if isinstance(make_model, torch.nn.Module):
+        raise VaenbError("fit takes a function that makes the model, since each row of the sweep "
+                         "begins with its own: lambda: VAE(), say")
+    sweep = [_plain(row) for row in sweep or ()]
     data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
     _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk)
     where = device if isinstance(device, torch.device) else _choose(device)
@@ -302,10 +313,9 @@ def _train(group, stores, deadline, bar):
         if deadline is not None and now > deadline and group.t < work.steps:
             save()
             bar.close()
-            raise OutOfTime(
-                f"time is up at step {group.t} of {work.steps}: run the same command again to go "
-                f"on"
-            )
+            told = ("run the same command again to go on" if all(stores) else
+                    "nothing is saved, since no folder for checkpoints was given")
+            raise OutOfTime(f"time is up at step {group.t} of {work.steps}: {told}")
     bar.update(count * (work.steps - group.t))
     save()
 

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import distributions as dist
+from torch import nn
 
 from vaenb import VaenbError, measure, models, train
 from vaenb.models.hierarchies import _log_softplus
@@ -172,3 +174,30 @@ def test_impossible_sizes(change, words):
             make(models.LinearGaussian(0.71), **sizes)
     with pytest.raises(VaenbError, match="sigma is 0 and must be above 0"):
         models.LinearGaussian(0)
+
+
+@BOTH
+def test_a_softplus_is_the_deviation_of_both_codes(make):
+    model, x = small(make), images(2)
+    h = model.reduce(model.stem(x))
+    q2 = model.posterior(x)
+    assert torch.allclose(q2.log_std.exp(), F.softplus(model.heads.scale(h)))
+    p1, body = model.prior(q2.mean), model.prior_body(q2.mean)
+    assert torch.allclose(p1.log_std.exp(), F.softplus(model.prior_heads.scale(body)))
+
+
+def test_the_ladders_softplus_is_the_variance():
+    model, x = small(models.lvae), images(2)
+    h = model.lower.body(model.stem(x))
+    assert torch.allclose(model.lower.heads(h)[1].exp(),
+                          F.softplus(model.lower.heads.scale(h).flatten(1)))
+
+
+def test_each_hidden_layer_has_its_relu():
+    def relus(module):
+        return sum(isinstance(m, nn.ReLU) for m in module.modules())
+
+    gaussian, image = models.LinearGaussian(0.71), (3, 32, 32)
+    found = [models.ghvae(gaussian, image), models.lvae(gaussian, image), models.full_encoder(2),
+             models.conv_decoder(2, 1), models.small_vae(models.UnitGaussian(), (1, 28, 28))]
+    assert [relus(m) for m in found] == [11, 7, 5, 6, 5]

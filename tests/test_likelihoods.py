@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import distributions as dist
 
 from vaenb import VaenbError, models
@@ -613,3 +614,23 @@ def test_samples_of_neighbouring_pixels_are_independent():
         x = (x - x.mean()) / x.std()
         for a, b in ((x[0], x[1]), (x[0, 1:], x[0, :-1]), (x[0, :, 1:], x[0, :, :-1])):
             assert abs((a * b).mean()) < 5 / math.sqrt(a.numel())
+
+
+def test_a_linear_gaussian_is_torchs_and_so_are_its_draws():
+    likelihood, out = models.LinearGaussian(0.3).double(), torch.tensor([-2.0, 0.1, 5.0]).double()
+    out = out.view(3, 1, 1, 1)
+    theirs = dist.Normal(out, 0.3)
+    x = theirs.mean + 0.2
+    assert torch.allclose(likelihood.log_prob(out, x), theirs.log_prob(x).flatten(), rtol=1e-6)
+    assert torch.equal(likelihood.mean(out), out)
+    assert float(likelihood.variance) == pytest.approx(0.09)
+    drawn = likelihood.sample(out.expand(3, 1, 100, 100), Rng.of(0)).flatten(1)
+    for k in range(3):
+        assert stats.kstest(((drawn[k] - out[k]) / 0.3).flatten(), "norm").pvalue > 1e-3
+
+
+def test_the_mean_of_a_mixture_weighs_its_components():
+    out = torch.tensor([3.0, 0.0, -1.0, 2.0, -4.0, -4.0]).view(1, 6, 1, 1)
+    w, m = torch.tensor([3.0, 0.0]).softmax(0), torch.tensor([-1.0, 2.0]).sigmoid()
+    found = models.LogisticMixture(2).mean(out)
+    assert float(found) == pytest.approx(float(w @ m))

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from vaenb import VaenbError, measure
 from vaenb.models import Gaussian
@@ -188,3 +189,15 @@ def test_the_weighted_estimate_lies_near_the_closed_form():
     assert found.mi == pytest.approx(exact, abs=0.02)
     assert found.mi_corrected == pytest.approx(exact, abs=0.03)
     assert found.mi_batch <= found.mi_corrected
+
+
+def test_points_and_batches_are_taken_from_all_over_the_set():
+    """The first half of the images share a posterior, the others have one each."""
+    mean = torch.cat([torch.zeros(200), 1e3 * torch.arange(1.0, 201)])[:, None]
+    found = measure.information(mean, torch.zeros_like(mean), points=100, batch=20)
+    exact = (math.log(2) + math.log(400)) / 2
+    assert found.mi_error < 0.3 and abs(found.mi - exact) < 4 * found.mi_error
+    shares = stats.hypergeom(400, 200, 20)
+    exact = sum(shares.pmf(k) * (k * math.log(20 / max(k, 1)) + (20 - k) * math.log(20)) / 20
+                for k in range(21))  # in the order of the file it is log(20) / 2
+    assert found.mi_batch == pytest.approx(exact, abs=0.1)

@@ -69,3 +69,12 @@ def test_given_batches_take_the_place_of_random_ones():
     assert found.batch_ceiling == pytest.approx((3 * math.log(3) + 16 * math.log(16)) / 20)
     narrow = measure.information(mean, log_std - 9, groups=groups)
     assert narrow.mi_batch == pytest.approx(narrow.batch_ceiling, rel=1e-9)  # saturated
+
+
+def test_two_points_of_a_grid_are_weighed_by_hand():
+    model, x = linear(), Rng.of(1).normal(5, 1, 4, 4, dtype=torch.float64)
+    with torch.no_grad():
+        low, high = (model.log_joint(x, torch.full((5, 1), v).double()) for v in (-0.3, 0.1))
+    expected = -0.3 + 0.4 * (high - low).sigmoid()
+    found = measure.model_posterior_mean(model, x, -0.3, 0.1, 0.4)
+    assert torch.allclose(found, expected, atol=1e-12) and expected.std() > 0.01

@@ -80,3 +80,14 @@ def test_what_cannot_be_read_is_told(change, sentence):
     given = dict(codes=z, labels=y, test_codes=z, test_labels=y) | change
     with pytest.raises(VaenbError, match=sentence):
         measure.read_out(**given)
+
+
+def test_the_read_out_is_of_the_test_codes_by_the_training_scale():
+    g = torch.Generator().manual_seed(0)
+    y = torch.randint(2, (600,), generator=g)
+    z = 4.0 * y[:, None] + torch.randn(600, 1, generator=g)
+    one = y == 1
+    told = measure.read_out(z, y, z[one], y[one], steps=300)
+    assert told.accuracy > 0.95  # by its own scale half of it would be the other class
+    wrong = measure.read_out(z, y, z, 1 - y, steps=300)
+    assert wrong.accuracy < 0.05 and wrong.label_distortion > 1

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from test_train import same
 from torch import distributions as dist
 from torch import nn
@@ -334,3 +335,11 @@ def test_wrong_images_codes_and_modes():
         model.sample(z, Rng.of(0))
     with pytest.raises(VaenbError, match="several codes an image needs? batch norm"):
         model.log_prob(x, z[:, None])
+
+
+def test_the_residual_blocks_of_the_pixelcnn_are_written_out():
+    h, x = randn(2, 6, 3, 3), randn(2, 1, 8, 8)
+    block = net().layers[0]
+    assert torch.allclose(block(h), F.elu(block.body(h) + h))
+    block = vae().encoder[0]
+    assert torch.allclose(block(x), F.elu(block.body(x) + block.short(x)))

@@ -13,7 +13,8 @@ from scipy import stats
 from vaenb import VaenbError, report
 from vaenb.report import board, figures, records, tables, targets
 from vaenb.report.paired import holm, interval, p_below, p_within, rounding
-from vaenb.report.selectors import best, chosen, parse
+from vaenb.report.selectors import best, chosen, measured, parse
+from vaenb.report.verdicts import _claim, run_test
 
 PAPER, CHAPTER = "calibrated-decoders", "01_calibrated_decoders"
 REDUCED, FULL = {"steps": [3000, 5723], "width": [8, 32]}, {"steps": [5723, 5723]}
@@ -537,3 +538,117 @@ def test_a_png_comes_back_as_it_was(tmp_path):
     assert (np.asarray(Image.open(io.BytesIO(content))) == sheet).all()
     record = made("table1", "beta-VAE", 0, {})
     assert records.artefact(record, "strip", content, tmp_path).endswith(".png")
+
+
+# --- a rule by itself -----------------------------------------------------------------------
+
+RULE = dict(claim="", metric="m", margin="", alpha="0.05", seeds="3", experiment="t", data="",
+            b="model=B")
+
+
+def other(found):
+    return [r | {"data": r["data"] | {"sha256": "cd" * 32}} for r in found]
+
+
+def test_a_difference_beyond_the_margin_counts_both_sides():
+    d = [5.1, 4.9, 5.0, 5.2]
+    above = stats.ttest_1samp(d, 1, alternative="greater").pvalue
+    assert p_within(d, 1)[1] == pytest.approx(2 * above)
+
+
+def test_a_list_that_all_seeds_choose_alike_from_hides_its_variance_on_either_side():
+    found = [made("t", "A", s, dict(beta=b, loss=abs(math.log10(b) + 1)), beta=b)
+             for s in range(3) for b in (0.01, 0.1, 1.0)]
+    here, chosen = "model=A; beta=0.1", "model=A; argbest=beta by loss"
+    expected = p_within([0.0] * 3, 0.5, 1 / 12)
+    for a, b in ((here, chosen), (chosen, here)):
+        rule = RULE | dict(test="within", metric="log10 beta", a=a, b=b, margin="0.5")
+        assert run_test(rule, found)["p"] == pytest.approx(expected)
+
+
+def test_each_seed_chooses_its_own_best_setting():
+    found = [made("t", "A", s, dict(beta=b, loss=abs(b - (1, 1, 3)[s])), beta=b)
+             for s in range(3) for b in (1.0, 2.0, 3.0)]
+    rule = RULE | dict(test="within", metric="beta", a="model=A; argbest=beta by loss",
+                       b="number:1", margin="9")
+    assert run_test(rule, found)["effect"] == pytest.approx(2 / 3)
+
+
+def test_the_worst_setting_decides_what_is_within():
+    def p(shift):  # two settings that differ the opposite way
+        found = [made("t", m, s, dict(m=(m == "A") * (shift if b else -0.9 * shift)
+                                      + 0.01 * s * (m == "A")), beta=b)
+                 for m in "AB" for s in range(4) for b in (0, 1)]
+        return run_test(RULE | dict(test="within", a="model=A", margin="0.5"), found)["p"]
+
+    assert p(0.2)[0] < 1e-3 and p(2.0)[0] > 0.999 and p(2.0)[1] < 1e-3
+
+
+@pytest.mark.parametrize(("gap", "place"), [(0.4, 0), (0.2, 1)])
+def test_above_wants_the_margin(gap, place):
+    found = [made("t", m, s, dict(m=(m == "A") * (gap + 0.01 * s))) for m in "AB"
+             for s in range(4)]
+    above = run_test(RULE | dict(test="above", a="model=A", margin="0.3"), found)["p"]
+    assert above[place] < 0.01 < 0.99 < above[1 - place]
+    below = run_test(RULE | dict(test="below", a="model=B", b="model=A", margin="0.3"), found)["p"]
+    assert below == pytest.approx(above)
+
+
+def test_a_full_run_that_fails_refutes_whatever_the_others_were():
+    row = dict.fromkeys(("id", "paper", "where", "claim", "note"), "")
+    test = dict(a="", b="", test="below", metric="m", reason="")
+    told = _claim(row, [test | dict(state="fails", used=ablation(scale=FULL)),
+                        test | dict(state="undecided", used=ablation())])
+    assert told["state"] == "not reproduced" and told["profile"] == "full"
+
+
+def test_numbers_made_of_metrics():
+    r = dict(metrics=dict(a=100.0, b=5.0, none=0.0))
+    told = [measured(r, e) for e in ("a - b", "a / b", "log10 a", "a - b - b")]
+    assert told == [95, 20, 2, 90]
+    assert math.isnan(measured(r, "a / none")) and math.isnan(measured(r, "log10 none"))
+
+
+def test_methods_that_rank_alike_by_the_transform_of_fisher():
+    found = [made(e, n, s, dict(m=float(v))) for s in range(3) for e, order in (
+        ("t", range(8)), ("u", (0, 1, 3, 2, 4, 5, 6, 7)))
+        for n, v in zip("ABCDEFGH", order, strict=True)]
+    p = run_test(RULE | dict(test="ranks", a="", b="u:", margin="0.5"), found)["p"]
+    z, spread = math.atanh(82 / 84), math.sqrt(5 / 1.06)  # Fieller, Hartley & Pearson 1957
+    assert p == pytest.approx((stats.norm.sf(z * spread),
+                               stats.norm.cdf((z - math.atanh(0.5)) * spread)))
+
+
+def test_a_printed_bound_is_met_from_its_own_side_and_more_is_better_where_it_is():
+    cells = report.targets.cells("dueling-decoders")
+    high = next(c for c in cells if c["direction"] == "higher" and not c["bound"]
+                and c["value"].replace(".", "").isdigit())
+    found = [made("t", "A", s, dict(m=v), scale=FULL, cells={high["id"]: "m"}, beta=v)
+             | dict(paper=high["paper"]) for s in range(3) for v in (0.1, 0.3)]
+    assert board.ours(high, found)["mean"] == pytest.approx(0.3)
+    cell = high | dict(bound=">", value="0.2")
+    assert board.ours(cell, found)["state"] == "reproduced"
+    assert board.ours(cell | dict(value="0.5", std=""), found)["state"] == "not reproduced"
+
+
+def test_a_cell_is_the_mean_of_its_seeds():
+    off = (3, -5, 2)  # sums to nothing
+    found = [made("t", "A", s, dict(m=b + off[s] * (-1) ** k, other=float(b)), beta=float(b))
+             for s in range(3) for k, b in enumerate(range(20))]
+    told = run_test(RULE | dict(test="correlates", metric="m | other", a="model=A", b="",
+                                seeds="16"), found)
+    assert told["effect"] == pytest.approx(1)
+
+
+def test_models_of_other_data_are_not_compared():
+    found = ablation()
+    found[1::2] = other(found[1::2])
+    assert claim("C09", found)["state"] == "undecided"
+
+
+def test_a_shorter_run_on_other_data_proves_nothing():
+    def at(steps):
+        return ablation(scale=REDUCED | {"steps": [steps, 5723]}, converged=False)
+
+    assert claim("C09", at(3000) + at(1500))["state"] == "supported"
+    assert claim("C09", at(3000) + other(at(1500)))["state"] == "undecided"

@@ -131,3 +131,8 @@ def test_bad_input_is_one_sentence():
             call(TABLE, RANGES[:4])
         with pytest.raises(VaenbError, match="factor 0 has values outside"):
             call(np.full((2, 5), np.nan), RANGES)
+
+
+def test_a_density_splits_halves_are_those_of_its_seed():
+    for half, part in zip(default(COUNT, 4), constant_density(TABLE, RANGES, 0.5, 4), strict=True):
+        assert np.isin(part, half).all()

@@ -156,6 +156,9 @@ def test_a_batch_of_the_whole_set_is_the_plain_mixture():
     pairs = Gaussian(q.mean[None], q.log_std[None]).log_prob(z[:, None])
     exact = pairs.logsumexp(1) - math.log(7)
     assert torch.allclose(measure.log_aggregate(z, q, 7), exact, rtol=1e-12)
+    counts = torch.tensor([5, 7])  # a sweep's: one program, which never reads them back
+    both = torch.func.vmap(lambda count: measure.log_aggregate(z, q, count))(counts)
+    assert torch.allclose(both[1], exact, rtol=1e-12) and not torch.allclose(both[0], exact)
     one = measure.log_aggregate(z[:1], Gaussian(q.mean[:1], q.log_std[:1]), 1)
     assert torch.allclose(one, q.log_prob(z)[:1])
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cells import cells
+from test_train import Watch, group
 from torch.distributions import Normal
 
 from vaenb import measure, models
@@ -275,3 +276,17 @@ def test_the_corrected_estimate_is_shown(cpu, monkeypatch):
     assert row["setting"] == "1 layer, β 0.1"
     assert row["distortion above its floor (nats)"].startswith("3.5 ")
     assert row["I(x;z), corrected (nats)"].startswith("1.5 ")
+
+
+@pytest.mark.parametrize("name", ["beta_vae", "only_information", "only_marginal_kl"])
+def test_each_objective_is_one_program_that_waits_for_nothing(full, name):
+    def step(rows):
+        member = group(net, full[name], batch(), rows, "cpu")
+        with Watch() as watch:
+            member.step()
+        assert watch.seen == []
+        return member.p
+
+    rows = [dict(beta=beta, seed=0, count=6) for beta in (0.1, 2.0)]
+    together = step(rows)
+    assert torch.allclose(together, torch.cat([step([row]) for row in rows]), atol=1e-6)

@@ -125,13 +125,15 @@ def _log_weights(batch, count, like):
     """Weights [B, B] of a batch's mixture for a set of ``count``: own 1 / N, others alike."""
     if batch == 1:
         return like.new_zeros(1, 1)
-    others = math.log((count - 1) / (count * (batch - 1))) if count > 1 else -math.inf
+    count = torch.as_tensor(count, device=like.device).double()  # of a sweep: never read back
+    others = ((count - 1) / (count * (batch - 1))).log()
     own = torch.eye(batch, dtype=torch.bool, device=like.device)
-    return torch.full_like(like, others).masked_fill(own, -math.log(count))
+    return torch.where(own, -count.log(), others).to(like.dtype)
 
 
-def log_aggregate(z, q: Gaussian, count: int) -> torch.Tensor:
-    """log q(z) of a batch's own codes ``z`` [B, Z], for a set of ``count`` images: [B].
+def log_aggregate(z, q: Gaussian, count) -> torch.Tensor:
+    """log q(z) of a batch's own codes ``z`` [B, Z], for a set of ``count`` images (a number or a
+    tensor []): [B].
 
     The batch's posteriors ``q`` [B, Z] stand for all others: q(z) ~ q(z|x_b) / N + (N - 1) /
     (N (B - 1)) times the sum of q(z|x_b') over the others (the estimator of Esmaeili et al. 2019,

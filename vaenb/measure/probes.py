@@ -1,5 +1,6 @@
 """How well simple classifiers read labels off codes: scikit-learn's, fitted side by side."""
 
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
@@ -16,7 +17,7 @@ ROWS = 1000  # that are scored together
 
 
 def probes(
-    features, labels, seed: int = 42, jobs: int = 2, only: tuple[str, ...] = PROBES
+    features, labels, seed: int = 42, jobs: int = 0, only: tuple[str, ...] = PROBES
 ) -> dict[str, float]:
     """Accuracies of simple classifiers on ``features`` [N, F] with ``labels`` [N], by `PROBES` or
     those of them in ``only``.
@@ -25,9 +26,9 @@ def probes(
     predicted from the others; no scaling. The classifiers are scikit-learn's: LogisticRegression
     by saga (100 passes at most; the mean over seeds 0 to 4), SVC with linear and RBF kernel
     (C = 1, gamma by scale), KNeighborsClassifier (k = 5) (Xiao & Bamler 2023, section 5.6).
-    Everything runs in ``jobs`` threads, on which no result depends: the pairs of classes that SVC
-    solves one after another are solved apart, on inner products that both kernels share, and vote
-    as there. An accuracy a on n rows has the standard error sqrt(a (1 - a) / n).
+    Everything runs in ``jobs`` threads (0: one a core), on which no result depends: the pairs of
+    classes that SVC solves one after another are solved apart, on inner products that both kernels
+    share, and vote as there. An accuracy a on n rows has the standard error sqrt(a (1 - a) / n).
 
     Raises VaenbError for a name that is no probe's, no labels, lengths that differ, values that
     are not finite, and a training part of one class or of fewer than five rows.
@@ -42,6 +43,7 @@ def probes(
             raise VaenbError(f"there is no probe {name!r}: take some of {', '.join(PROBES)}")
     x = torch.as_tensor(features).detach().cpu().double().numpy()
     y = checked_labels(labels, x)
+    jobs = jobs or os.cpu_count() or 1
     at_least_one(jobs=jobs)
     if not np.isfinite(x).all():
         raise VaenbError("some features are not finite: the model has diverged")

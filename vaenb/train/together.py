@@ -89,17 +89,36 @@ class Captured:
     WARM = 3
 
     def __init__(self, group):
-        self.group, self.graph, self.done = group, None, 0
+        self.group, self.graph, self.done, self.waits = group, None, 0, False
         self.stream = torch.cuda.Stream(group.p.device)
 
     def __call__(self):
         if self.graph is not None:
             return self.graph.replay()
-        if self.done == self.WARM:
+        if self.done == self.WARM and not self.waits:
             self._capture()
+        elif self.done == self.WARM - 1:
+            self._watched()
         else:
             self._step()
         self.done += 1
+
+    def _watched(self):
+        """A step in which waiting for the device is an error: what waits is not captured at all,
+        since a capture that fails leaves its memory bound."""
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            self._step()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            warnings.warn(f"the step is not captured: {_first_line(error)}", stacklevel=3)
+            self.waits = True
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        if self.waits:
+            self._step()
 
     def _step(self):
         self.stream.wait_stream(torch.cuda.current_stream())
@@ -108,12 +127,15 @@ class Captured:
         torch.cuda.current_stream().wait_stream(self.stream)
 
     def _capture(self):
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         torch.cuda.synchronize()
         try:
             with torch.cuda.graph(graph, stream=self.stream):
                 self.group.step()
         except RuntimeError as error:
+            torch.cuda.set_stream(current)  # where ending the capture raised, torch did not
+            if is_out_of_memory(error):
+                raise
             warnings.warn(f"the step is not captured: {_first_line(error)}", stacklevel=2)
             torch.cuda.synchronize()
             return self._step()

@@ -1,5 +1,6 @@
 """A sweep as one program: every member as if it were alone, in torch's own loop."""
 
+import contextlib
 import json
 import math
 import os
@@ -20,6 +21,7 @@ import vaenb
 from vaenb import VaenbError, models
 from vaenb.train import OutOfTime, Rng, fit, together
 from vaenb.train.group import Group
+from vaenb.train.together import Captured
 
 IMAGES = randn(N, 1, 8, 8, seed=5).sigmoid()
 
@@ -411,3 +413,72 @@ def test_a_captured_sweep_is_the_loop_on_a_cpu(name):
         assert distance(runs[k].cpu(), alone(NETS[name], row, 200)) < 1e-10
     single = sweep(NETS[name], ROWS[:1], device="cuda")
     assert distance(single[0].cpu(), alone(NETS[name], ROWS[0], 200)) < 1e-10
+
+
+class FakeCuda:
+    """As much of torch.cuda as `Captured` asks for; ``fail`` is raised when a capture ends."""
+
+    def __init__(self, monkeypatch, fail=None):
+        self.mode, self.capturing, self.replays, self.stream, self.fail = 0, False, 0, "main", fail
+        for name, fake in dict(
+                Stream=lambda device: SimpleNamespace(wait_stream=lambda other: None),
+                current_stream=lambda: SimpleNamespace(wait_stream=lambda other: None),
+                stream=lambda stream: contextlib.nullcontext(), synchronize=lambda: None,
+                set_stream=lambda stream: setattr(self, "stream", "restored"),
+                get_sync_debug_mode=lambda: self.mode,
+                set_sync_debug_mode=lambda mode: setattr(self, "mode", mode),
+                CUDAGraph=lambda: SimpleNamespace(replay=self.replay),
+                graph=self.graph).items():
+            monkeypatch.setattr(torch.cuda, name, fake)
+
+    def replay(self):
+        self.replays += 1
+
+    @contextlib.contextmanager
+    def graph(self, graph, stream):
+        self.capturing = True
+        yield
+        self.capturing = False
+        if self.fail:
+            raise self.fail
+
+
+def five_steps(cuda, waits=False):
+    """How many true steps each of five calls makes."""
+    taken = []
+
+    def step():
+        if waits and cuda.mode == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+        if not cuda.capturing:
+            taken.append(1)
+
+    run = Captured(SimpleNamespace(p=torch.zeros(1), step=step))
+    counts = []
+    for _ in range(5):
+        before = len(taken) + cuda.replays
+        run()
+        counts.append(len(taken) + cuda.replays - before)
+    return counts, run
+
+
+def test_a_captured_step_is_one_step_a_call(monkeypatch):
+    cuda = FakeCuda(monkeypatch)
+    assert five_steps(cuda)[0] == [1] * 5 and cuda.replays == 2 and cuda.mode == 0
+
+
+def test_a_step_that_waits_is_never_captured(monkeypatch):
+    cuda = FakeCuda(monkeypatch, fail=AssertionError("captured"))
+    with pytest.warns(UserWarning, match="not captured: called a synchronizing"):
+        counts, _ = five_steps(cuda, waits=True)
+    assert counts == [1] * 5 and cuda.replays == 0 and cuda.mode == 0
+
+
+def test_a_capture_that_fails_goes_on_step_by_step(monkeypatch):
+    cuda = FakeCuda(monkeypatch, fail=RuntimeError("operation not permitted"))
+    with pytest.warns(UserWarning, match="not captured: operation not permitted"):
+        counts, run = five_steps(cuda)
+    assert counts == [1] * 5 and cuda.replays == 0 and cuda.stream == "restored"
+    cuda = FakeCuda(monkeypatch, fail=torch.cuda.OutOfMemoryError("out of memory"))
+    with pytest.raises(RuntimeError, match="out of memory"):  # `fit` halves the group
+        five_steps(cuda)

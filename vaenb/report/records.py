@@ -49,11 +49,13 @@ CODE, COMMIT = _code(), _commit()  # of the source as imported, not as edited du
 
 
 def device_name(device="cpu") -> str:
-    """The name of a torch device for a record: the GPU's, or the processor's with its cores."""
+    """The name of a torch device for a record: the GPU's, with the precision of its convolutions
+    where that is not float32's, or the processor's with its cores."""
     if str(device).startswith("cuda"):
         import torch
 
-        return torch.cuda.get_device_name(device)
+        rounded = ", convolutions in TF32" if torch.backends.cudnn.allow_tf32 else ""
+        return torch.cuda.get_device_name(device) + rounded
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

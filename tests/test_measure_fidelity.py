@@ -121,7 +121,7 @@ def test_inception_features(monkeypatch):
     with pytest.raises(VaenbError, match="no route to host.*checkpoints"):
         measure.feature_extractor("inception")
     monkeypatch.setitem(sys.modules, "pytorch_fid.inception", None)
-    with pytest.raises(VaenbError, match=r"vaenb\[inception\]"):
+    with pytest.raises(VaenbError, match=r"pip install -e '.\[inception\]'"):
         measure.feature_extractor("inception")
 
 

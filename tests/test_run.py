@@ -271,5 +271,5 @@ def test_several_shards_run_side_by_side_and_one_that_fails_stops_no_other(book,
 def test_a_cluster_without_ray_is_said(book, monkeypatch):
     write(book, "01_x")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(VaenbError, match=r"needs Ray: pip install 'vaenb\[cluster\]'"):
+    with pytest.raises(VaenbError, match=r"needs Ray: pip install -e '.\[cluster\]'"):
         run_many([("1", {})], cluster=True)

@@ -123,7 +123,7 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
     when a parameter is wrong or the notebook fails; what it got to is then beside the folder as
     ``HASH.FAILED.ipynb``. Raises OutOfTime when the notebook stopped at its budget.
     """
-    from vaenb.report.records import CODE
+    from vaenb.report.origin import CODE
 
     notebook, values, folder = plan(chapter, parameters, out)
     name, pm, profile = notebook.stem, _papermill(), values.get("profile")

@@ -14,8 +14,6 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,61 +22,11 @@ from pathlib import Path
 
 import vaenb
 from vaenb.errors import VaenbError
+from vaenb.report.origin import CODE, COMMIT, device_name, peak_mib
 
 LIMIT = 300_000  # bytes of one artefact
 _KEYS = ("chapter", "experiment", "profile", "settings", "seed", "metrics", "when")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-
-
-def _code() -> str:
-    digest, package = hashlib.sha256(), Path(vaenb.__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(vaenb.ROOT), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-CODE, COMMIT = _code(), _commit()  # of the source as imported, not as edited during a long run
-
-
-def device_name(device="cpu") -> str:
-    """The name of a torch device for a record: the GPU's, with the precision of its convolutions
-    where that is not float32's, or the processor's with its cores."""
-    if str(device).startswith("cuda"):
-        import torch
-
-        rounded = ", convolutions in TF32" if torch.backends.cudnn.allow_tf32 else ""
-        return torch.cuda.get_device_name(device) + rounded
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
-    return f"CPU, {os.cpu_count()} cores"
-
-
-def peak_mib(device="cpu") -> float:
-    """Peak memory in MiB: torch's allocator on a GPU, else this process's resident set."""
-    if str(device).startswith("cuda"):
-        import torch
-
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    with contextlib.suppress(OSError):  # Linux; its ru_maxrss would count the parent's peak too
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    try:
-        import resource
-    except ImportError:
-        return math.nan
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def new(chapter: str, experiment: str, profile: str, settings: dict, seed: int, metrics: dict, *,

@@ -48,11 +48,11 @@ def chosen(found: list[dict], selector: dict) -> list[dict]:
     return [r for r in found if r["experiment"] in selector["experiments"]
             and all(_same(r["settings"].get(k), v) for k, v in selector["is_"])
             and not any(_same(r["settings"].get(k), v) for k, v in selector["not_"])
-            and all(_COMPARE[sign](_told(r, one), _told(r, other))
+            and all(_COMPARE[sign](_operand(r, one), _operand(r, other))
                     for one, sign, other in selector["where"])]
 
 
-def _told(record: dict, name: str) -> float:
+def _operand(record: dict, name: str) -> float:
     """A number, else a setting, else a metric of a record."""
     value = targets.number(name)
     if math.isnan(value):

@@ -168,15 +168,14 @@ def _cells(rule, found, selector, other=None):
     elif rule["test"] in ("explains", "explains less"):
         effect, *p = association.explains(*values, float(rule["margin"]))
         said = f"r² = {effect:.2f}"
-        p = p[::-1] if rule["test"] == "explains less" else p
     elif rule["test"] == "bends":
         effect, *p = association.bends(*values, *map(float, rule["margin"].split()))
         said = f"bends at {effect:.3g}" if math.isfinite(effect) else "does not bend down"
     else:
         effect, *p = association.rank_correlation(*values)
         said = f"rank correlation {effect:.2f}"
-        p = p[::-1] if rule["test"] == "anticorrelates" else p
-    return out | dict(p=p, effect=effect, text=said)
+    turned = rule["test"] in ("anticorrelates", "explains less")
+    return out | dict(p=p[::-1] if turned else p, effect=effect, text=said)
 
 
 def _ranks(rule, found, selector):

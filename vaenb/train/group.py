@@ -181,7 +181,8 @@ class Group:
         hp = {n: h[0] for n, h in self.hp.items()}
         rng = Rng(self._keys("noise", self.clock)[0])
         hp = Settings(**hp, rng=rng, step=self.clock)
-        value, extras = _told(self.work.loss(self.models[0], _unwrap(tuple(d[0] for d in x)), hp))
+        x = _unwrap(tuple(d[0] for d in x))
+        value, extras = _checked(self.work.loss(self.models[0], x, hp))
         value.backward()
         return value.detach()[None], {n: e.detach()[None] for n, e in extras.items()}
 
@@ -193,7 +194,7 @@ class Group:
 
             def objective(params):
                 moved = {n: b.clone() for n, b in buffers.items()}
-                value, extras = _told(
+                value, extras = _checked(
                     self.bound.call(params, moved, self.work.loss, _unwrap(x), hp))
                 return value, (value.detach(), extras, moved)
 
@@ -350,7 +351,7 @@ class _Bound(nn.Module):
         return functional_call(self, tensors, (function, *arguments))
 
 
-def _told(found):
+def _checked(found):
     """What a loss returned. Raises VaenbError for what is not (tensor, dict of tensors)."""
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
         raise VaenbError("the loss must return a pair: the loss [] and a dict of what to log")

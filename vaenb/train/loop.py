@@ -84,7 +84,7 @@ def _number(value) -> bool:
     )
 
 
-def _plain(row):
+def _pythons(row):
     """A row with NumPy's scalars as Python's own; whatever is no row as it is."""
     if not isinstance(row, dict):
         return row
@@ -211,7 +211,7 @@ def fit(
     if isinstance(make_model, torch.nn.Module):
         raise VaenbError("fit takes a function that makes the model, since each row of the sweep "
                          "begins with its own: lambda: VAE(), say")
-    sweep = [_plain(row) for row in sweep or ()]
+    sweep = [_pythons(row) for row in sweep or ()]
     data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
     _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk)
     where = device if isinstance(device, torch.device) else _choose(device)

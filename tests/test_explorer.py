@@ -1,5 +1,6 @@
 """The explorers: their bytes, tables, errors, and behaviour in a browser."""
 
+import asyncio
 import base64
 import json
 import math
@@ -549,3 +550,13 @@ def test_curves_in_a_browser(tmp_path, chromium):
           document.body.append(frame);
         })""")
         assert rows == [False, [True] * 10]
+
+
+def test_the_browser_leaves_no_event_loop_behind(chromium, monkeypatch):
+    monkeypatch.setattr(asyncio.events, "_event_loop_policy", None)  # as in a new process
+    made, init = [], asyncio.BaseEventLoop.__init__
+    monkeypatch.setattr(asyncio.BaseEventLoop, "__init__",
+                        lambda loop: (made.append(loop), init(loop))[1])
+    with chromium(320, 900):
+        pass
+    assert made and all(loop.is_closed() for loop in made)

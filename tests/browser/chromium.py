@@ -83,6 +83,10 @@ class Chromium:
             raise RuntimeError("Chromium has gone")
         return json.loads(text)
 
+    async def _hang_up(self):  # inside the loop: outside, tornado would make another and leave it
+        self.socket.close()
+        await asyncio.sleep(0)
+
     def call(self, method: str, seconds: float = 60, **params) -> dict:
         """Send a command and return its result; events that come meanwhile are kept."""
         async def one():
@@ -161,8 +165,7 @@ class Chromium:
             self.process.wait(5)
         self.process.kill()
         self.process.wait()
-        self.socket.close()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self._hang_up())
         self.loop.close()
         self.home.cleanup()
 

@@ -236,6 +236,20 @@ def test_what_still_moved_must_hold_after_fewer_steps_too():
     assert claim("C09", rested + at(1500, elbo=+50))["state"] == "supported"  # at rest: no need
 
 
+def test_the_largest_scale_with_enough_seeds_decides():
+    def at(width, **more):
+        return ablation(scale=REDUCED | {"width": [width, 32]}, **more)
+
+    few, enough = at(16, seeds=2), at(8)
+    assert "too few seeds" in claim("C09", few + at(8, seeds=2))["reason"]
+    verdict = claim("C09", few + enough)
+    assert (verdict["state"], verdict["scale"]) == (
+        "supported", "cpu: 3000 of 5723 steps, width 8 of 32, 4 seeds")
+    assert claim("C09", at(16, elbo=+50) + enough)["state"] == "contradicted"  # larger
+    assert "8 of 8 runs have not converged" in claim(
+        "C09", few + at(8, converged=False))["reason"]
+
+
 def test_runs_of_the_papers_own_length_need_no_rest():
     assert claim("C09", ablation(scale=FULL, converged=False))["state"] == "reproduced"
 

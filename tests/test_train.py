@@ -636,8 +636,25 @@ def damage_facts(path):
     np.savez(path, **arrays | {"facts": np.array("{not json")})
 
 
-@pytest.mark.parametrize("damage", [damage_truncate, damage_garbage, damage_empty, damage_flip,
-                                    damage_pickle, damage_facts])  # fmt: skip
+def damage_lack(path):
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in file if name != "p"})
+
+
+def damage_size(path):
+    with np.load(path) as file:
+        np.savez(path, **dict(file) | {"p": np.zeros(3, np.float32)})
+
+
+def damage_no_clock(path):
+    with np.load(path) as file:
+        facts = {k: v for k, v in json.loads(str(file["facts"])).items() if k != "history"}
+        np.savez(path, **dict(file) | {"facts": np.array(json.dumps(facts))})
+
+
+@pytest.mark.parametrize("damage", [damage_lack, damage_size, damage_no_clock, damage_truncate,
+                                    damage_garbage, damage_empty, damage_flip, damage_pickle,
+                                    damage_facts])
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
     go(steps=5, checkpoint=tmp_path)
     (path,) = tmp_path.iterdir()

@@ -246,12 +246,14 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     if not choices:
         scales = " against ".join(rec.scale_text(s) for s in sets)
         return out | dict(state="undecided", reason=f"run at different scales: {scales}")
-    told = _decide(rule, choices[0], sides, found)
-    if not told.pop("moving", False):
+    tried = ((k, _decide(rule, choice, sides, found)) for k, choice in enumerate(choices))
+    k, told = next((t for t in tried if not t[1].pop("few")), (0, None))
+    told, choices = told or _decide(rule, choices[0], sides, found), choices[k:]
+    if not told.pop("moving"):
         return out | told
     for others, said in _again(rule, choices, told["used"]):
         second = _decide(rule, others, sides, found)
-        if second.pop("moving", False) or second["state"] == "computed":
+        if second.pop("moving") or second["state"] == "computed":
             return out | told | _both(told, second, said)
         told["reason"] += f"; {said}: {second['reason']}"
     return out | told
@@ -282,9 +284,10 @@ def _rests(record) -> bool:
 
 
 def _decide(rule, sets, sides, found) -> dict:
-    """The test on one group of records a side; "moving" where only their rest is missing."""
+    """The test on one group of records a side: "few" where seeds or values are missing, "moving"
+    where only their rest is."""
     cells = rule["test"] in OF_MODELS
-    out = dict(used=[], n=0)
+    out = dict(used=[], n=0, few=False, moving=False)
     try:
         if rule["test"] in PAIRED:
             out |= _compare(rule, *sets, *sides)
@@ -301,10 +304,10 @@ def _decide(rule, sets, sides, found) -> dict:
     if rule["data"] and wrong:
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
     elif out["n"] < int(rule["seeds"]):
-        what = "cells" if cells else "seeds"
+        what, out["few"] = "cells" if cells else "seeds", True
         reason = f"too few {what} with a value: {out['n']} of {rule['seeds']}"
     elif "p" not in out:
-        reason = f"too few values to compare ({out['said']})"
+        reason, out["few"] = f"too few values to compare ({out['said']})", True
     elif loose and rule["test"] != "fisher":
         reason = f"{len(loose)} of {len(out['used'])} runs have not converged"
         return out | dict(state="undecided", reason=reason, moving=True)

@@ -99,15 +99,19 @@ class Checkpoint:
                 arrays = {name: file[name] for name in file.files}
             facts = json.loads(str(arrays.pop("facts")))
         except Exception as error:  # zipfile and zlib have error types of their own
-            raise VaenbError(
-                f"the checkpoint {self.path} is damaged ({error}): delete it and run again"
-            ) from None
+            raise self.damaged(error) from None
         if facts.get("layout") != LAYOUT:
             raise VaenbError(
                 f"the checkpoint {self.path} was written by another version of vaenb: delete it "
                 f"and run again, or finish the run with that version"
             )
         return arrays, facts
+
+    def damaged(self, reason) -> VaenbError:
+        """What to raise for a file that is not what was saved."""
+        told = " ".join(str(reason).split())
+        return VaenbError(
+            f"the checkpoint {self.path} is damaged ({told}): delete it and run again")
 
     def save(self, tensors: dict, facts: dict) -> None:
         """Write beside the old file, then replace it: a reader sees the old one or the new one.

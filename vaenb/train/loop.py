@@ -267,7 +267,10 @@ def _train_some(make_model, rows, which, work, where, stacked, folder, prints, r
             group = Group(list(models), [rows[at] for at in places], work, where, stacked)
             for k, found in enumerate(saved):
                 if found:
-                    group.load(k, *found)
+                    try:
+                        group.load(k, *found)
+                    except (LookupError, RuntimeError, TypeError) as error:
+                        raise stores[k].damaged(error) from None
             bar.update(t * len(part))
             bar.name(_told(rows[places[0]]) if len(part) == 1 else f"{len(part)} members")
             if not ended:

@@ -77,6 +77,68 @@ def test_images_become_logits(make, options, sides, channels, classes):
 # --- noise --------------------------------------------------------------------------------------
 
 
+class ByHand:
+    """A net's arithmetic from its tensors alone, taken in the order in which they are declared."""
+
+    def __init__(self, net):
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):  # as if trained: nothing at 0 or 1
+                for tensor in (module.weight.data, module.bias.data, module.running_var):
+                    tensor.uniform_(0.5, 1.5)
+                module.running_mean.uniform_(-0.5, 0.5)
+        self.left = [t for n, t in net.double().state_dict().items() if "num_batches" not in n]
+
+    def norm(self, x):
+        scale, shift, mean, var = (self.left.pop(0)[:, None, None] for _ in range(4))
+        return (x - mean) / (var + 1e-5).sqrt() * scale + shift
+
+    def relu(self, x):
+        return x * (x > 0)
+
+    def conv(self, x, stride=1):
+        kernel = self.left.pop(0)
+        return F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+
+    def read(self, x):
+        weight, bias = self.left.pop(0), self.left.pop(0)
+        assert not self.left
+        return x.mean((2, 3)) @ weight.T + bias
+
+
+def test_a_residual_net_by_hand():
+    net = models.resnet18(2, width=3).eval()
+    by, x = ByHand(net), torch.rand(2, 2, 16, 16, dtype=torch.float64)
+    h = by.relu(by.norm(by.conv(x)))
+    for k, stride in enumerate((1, 1, 2, 1, 2, 1, 2, 1)):
+        inner = by.norm(by.conv(by.relu(by.norm(by.conv(h, stride)))))
+        h = by.relu(inner + (by.norm(by.conv(h, stride)) if k and stride == 2 else h))
+    torch.testing.assert_close(net(x), by.read(h))
+
+
+def test_a_wide_residual_net_by_hand():
+    net = models.wide_resnet(2, depth=16, widen=1).eval()
+    by, x = ByHand(net), torch.rand(2, 2, 8, 8, dtype=torch.float64)
+    h = by.conv(x)
+    for k, stride in enumerate((1, 1, 2, 1, 2, 1)):
+        first = by.relu(by.norm(h))  # before the short cut too where there is a convolution in it
+        inner = by.conv(by.relu(by.norm(by.conv(first, stride))))
+        h = inner + (by.conv(first, stride) if stride == 2 else h)
+        assert h.shape[1] == 16 * 2 ** (k // 2)
+    torch.testing.assert_close(net(x), by.read(by.relu(by.norm(h))))
+
+
+def test_a_dense_net_by_hand():
+    net = models.densenet121(2, growth=2).eval()
+    by, x = ByHand(net), torch.rand(2, 2, 16, 16, dtype=torch.float64)
+    h = by.conv(x)
+    for block, count in enumerate((6, 12, 24, 16)):
+        if block:
+            h = F.avg_pool2d(by.conv(by.relu(by.norm(h))), 2)
+        for _ in range(count):
+            h = torch.cat([by.conv(by.relu(by.norm(by.conv(by.relu(by.norm(h)))))), h], 1)
+    torch.testing.assert_close(net(x), by.read(by.relu(by.norm(h))))
+
+
 def test_dropping_takes_its_noise_from_the_source_it_is_given():
     net, x = models.digit_net(), torch.rand(3, 1, 28, 28)
     plain = net(x)

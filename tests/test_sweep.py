@@ -229,7 +229,7 @@ t.sweep(t.mlp, steps=20, checkpoint=sys.argv[2])
 def test_killed_between_the_saves_of_two_members(tmp_path):
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(vaenb.ROOT), "OMP_NUM_THREADS": "1"}
-    died = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    died = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert died.returncode == -signal.SIGKILL, died.stderr
     steps = []
     for path in tmp_path.glob("*.npz"):

@@ -473,7 +473,7 @@ t.go(t.SWEEP[:2], steps=40, checkpoint=sys.argv[2])
 def test_killed_in_the_middle_of_a_save_then_the_same_bits(tmp_path):
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(vaenb.ROOT), "OMP_NUM_THREADS": "1"}
-    died = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    died = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert died.returncode == -signal.SIGKILL, died.stderr
     steps = []
     for path in tmp_path.glob("*.npz"):

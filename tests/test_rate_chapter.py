@@ -227,6 +227,9 @@ def test_figures_compare_runs_of_one_scale(cpu):
     assert cpu["alike"](long + short, other) == [short, other]
     assert cpu["alike"](long + short) == [long]
     assert cpu["alike"](long + short, none) == [[], []] == cpu["alike"](long, [])
+    wide = [record("1-layer MLP", b, steps=10) for b in (0.1, 2.0)]
+    assert cpu["alike"](long + short + wide) == [short + wide]  # one long run is not a curve
+    assert cpu["alike"](long + short + wide[:1]) == [long]
     assert cpu["at"](long + [record("1-layer MLP", 1.0, split="CD")], ("CV", 2)) == long
 
 

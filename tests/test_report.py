@@ -425,6 +425,18 @@ def test_the_group_to_believe_has_seeds_then_scale():
     assert board.ours(targets.cells(PAPER)[0], reduced)["state"] == "not run"
 
 
+def test_a_scale_with_less_than_half_of_the_settings_is_not_shown_in_place_of_the_whole():
+    def runs(scale, *models):
+        return [made("table1", m, seed, {"neg_elbo": 1.0}, scale=scale)
+                for m in models for seed in range(3)]
+
+    whole = runs(REDUCED, "a", "b", "c")
+    assert records.largest(runs(FULL, "a") + whole) == whole
+    assert records.largest(runs(FULL, "a", "b") + whole)[0]["scale"] == FULL
+    assert records.largest(runs(FULL, "a") + whole[:6])[0]["scale"] == FULL
+    assert records.largest([]) == []
+
+
 # --- tables and figures ---------------------------------------------------------------------
 
 class Reader(html.parser.HTMLParser):

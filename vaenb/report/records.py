@@ -310,19 +310,26 @@ def is_full(record: dict) -> bool:
 
 def groups(found: list[dict]) -> list[list[dict]]:
     """Records that were run alike (profile, scale, data), the group to believe first: at least
-    three seeds, then the largest scale, then the most seeds, then the newest."""
+    half of the settings that any has, then at least three seeds, then the largest scale, then the
+    most seeds, then the newest."""
     alike: dict[str, list[dict]] = {}
     for record in found:
         data = record.get("data") or {}
         key = _line([record["profile"], record.get("scale"), data.get("sha256")])
         alike.setdefault(key, []).append(record)
+    most = max((_settings(group) for group in alike.values()), default=0)
 
     def rank(group):
         scale, seeds = group[0].get("scale") or {}, len({r["seed"] for r in group})
         share = math.prod(min(1.0, ours / theirs) for ours, theirs in scale.values() if theirs)
-        return is_full(group[0]) + (seeds >= 3) * 2, share, seeds, max(r["when"] for r in group)
+        return (2 * _settings(group) >= most, is_full(group[0]) + (seeds >= 3) * 2, share, seeds,
+                max(r["when"] for r in group))
 
     return sorted(alike.values(), key=rank, reverse=True)
+
+
+def _settings(group) -> int:
+    return len({_line([r["experiment"], r["settings"]]) for r in group})
 
 
 def largest(found: list[dict]) -> list[dict]:

@@ -89,7 +89,7 @@ def on_the_edge(rows, betas):
     return sum(a == b for a, b in places), sum({a, b} <= ends for a, b in places)
 
 
-@pytest.mark.parametrize("profile, side, few", [("quick", 3, 5), ("cpu", 5, 7), ("full", 21, 23)])
+@pytest.mark.parametrize("profile, side, few", [("quick", 3, 5), ("cpu", 5, 7), ("full", 21, 441)])
 def test_the_cells_of_a_grid(planned, profile, side, few):
     chapter = planned[profile]
     betas = chapter["BETAS"]
@@ -119,7 +119,7 @@ def test_a_shard_is_named_by_its_betas(planned, monkeypatch):
 def test_full_is_the_papers_protocol_and_is_logged_often(chapter, monkeypatch):
     full = chapter["SCALES"]["full"]
     monkeypatch.setitem(chapter, "scale", full)
-    for where, steps in (("svhn", 143000), ("cifar10", 97500), ("mnist", 117000)):
+    for where, steps in (("svhn", 143500), ("cifar10", 98000), ("mnist", 117500)):
         assert chapter["steps_of"](where) == (steps, steps)
         assert steps // full["every"] >= 1280
         ours, theirs = chapter["classifier_steps"](where)[2]

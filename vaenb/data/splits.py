@@ -1,4 +1,4 @@
-"""Splits into training and test images by the factors behind them (Bozkurt et al. 2021, sec. 3).
+"""Splits into training and test images by the factors behind them (Bozkurt et al. 2021, sec. 4.2).
 
 Each returns (train, test): the rows of the table, ascending, int64. ``ranges`` [d, 2] holds the
 least and the greatest value that each of the d factors can take, not what happened to be drawn.

@@ -24,6 +24,7 @@ def ours(cell: dict, found: list[dict]) -> dict:
         return out | dict(state="not run", reason="no record answers this number")
     group, said = rec.groups(matching)[0], ""
     metric = group[0]["cells"][cell["id"]]
+    missing = _cells_to_come(group)
     varied = [k for k in group[0]["settings"]
               if len({r["settings"].get(k) for r in group}) > 1]
     if varied:
@@ -41,8 +42,8 @@ def ours(cell: dict, found: list[dict]) -> dict:
     if not all(map(rec.is_full, group)):
         reason = said + "reduced scale" + (f", {other}" if other else "")
         return out | dict(state="undecided", reason=reason)
-    if other:
-        return out | dict(state="undecided", reason=said + other)
+    if other or missing:
+        return out | dict(state="undecided", reason=said + (other or missing))
     theirs = targets.number(cell["value"])
     if math.isnan(theirs):
         return out | dict(state="undecided", reason=said + "the paper prints no number")
@@ -51,7 +52,19 @@ def ours(cell: dict, found: list[dict]) -> dict:
     off = out["mean"] - theirs
     near = off >= -allowed if cell["bound"] == ">" else abs(off) <= allowed
     reason = f"{said}{abs(off):.3g} away, {allowed:.3g} allowed"
+    if not near and not spreads:
+        return out | dict(state="undecided", reason=f"{reason}; one seed has no spread")
     return out | dict(state="reproduced" if near else "not reproduced", reason=reason)
+
+
+def _cells_to_come(group: list[dict]) -> str:
+    """What a square grid lacks before its best cell can be called so, in words."""
+    side = ((group[0].get("scale") or {}).get("grid") or [0])[0]
+    seeds: dict[str, set] = {}
+    for r in group:
+        seeds.setdefault(repr(sorted(r["settings"].items())), set()).add(r["seed"])
+    whole = sum(len(s) == max(map(len, seeds.values())) for s in seeds.values())
+    return f"{whole} of {side ** 2} cells have all seeds" if whole < side ** 2 else ""
 
 
 def _check(found: list[dict]) -> None:

@@ -13,12 +13,13 @@ _COMPARE = {"<": operator.lt, "=": operator.eq, ">": operator.gt}
 
 def parse(text: str, experiments: str) -> dict:
     """A selector: "[experiments: ]model=NAME; key=value; key!=value; where=key < key; over=key;
-    best=key[+key] [by METRIC] [max]; argbest=key by METRIC [max]; given=METRIC" as a dict."""
+    best=key[+key] [by METRIC] [max]; argbest=key by METRIC [max]; given=METRIC; rest=always" as a
+    dict."""
     head, colon, tail = text.partition(":")
     if colon:
         experiments, text = head, tail
     found = dict(experiments=experiments.split(), is_=[], not_=[], where=[], best=None,
-                 argbest=None, over=None, given=None)
+                 argbest=None, over=None, given=None, rest=None)
     for part in filter(None, (p.strip() for p in text.split(";"))):
         key, equals, value = (p.strip() for p in part.partition("="))
         if not equals:
@@ -26,7 +27,7 @@ def parse(text: str, experiments: str) -> dict:
         if key in ("best", "argbest"):
             name, _, by = value.removesuffix(" max").partition(" by ")
             found[key] = (name, by or None, -1 if value.endswith(" max") else 1)
-        elif key in ("over", "given"):
+        elif key in ("over", "given", "rest"):
             found[key] = value
         elif key == "where":
             found["where"].append(value.split())

@@ -9,7 +9,8 @@ A test wants runs that have come to rest. Where the training still moved at its 
 after all its steps must hold after half of them or fewer too: if the same models were also
 trained so much shorter, both tests are made and the larger p counts. A test over the models of a
 grid is made with those that moved and without them, if enough are left, and again the larger p
-counts. Runs of the paper's own length need no rest: it is they that the claim speaks of.
+counts. Runs of the paper's own length need no rest: it is they that the claim speaks
+of, unless the rule says "rest=always": then the claim is about the end of slow runs.
 """
 
 import itertools
@@ -278,9 +279,10 @@ def _both(a: dict, b: dict, said: str) -> dict:
                 n=min(a["n"], b["n"]), used=a["used"] + b["used"])
 
 
-def _rests(record) -> bool:
-    """Whether a run had come to rest, or was as long as the paper's own."""
-    return bool((record.get("convergence") or {}).get("converged")) or rec.is_full(record)
+def _rests(record, strict=None) -> bool:
+    """Whether a run had come to rest, or, unless ``strict``, was as long as the paper's own."""
+    rests = bool((record.get("convergence") or {}).get("converged"))
+    return rests or not strict and rec.is_full(record)
 
 
 def _decide(rule, sets, sides, found) -> dict:
@@ -300,7 +302,7 @@ def _decide(rule, sets, sides, found) -> dict:
         return out | dict(state="undecided", reason=str(error))
     out |= dict(alpha=float(rule["alpha"]))
     wrong = {r["data"].get("name") for r in out["used"]} - {rule["data"]}
-    loose = [r for r in out["used"] if not _rests(r)]
+    loose = [r for r in out["used"] if not _rests(r, sides[0]["rest"])]
     if rule["data"] and wrong:
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
     elif out["n"] < int(rule["seeds"]):
@@ -326,6 +328,12 @@ def _told(results: list[dict]) -> str:
     return "; ".join(f"{' and '.join(tests)}: {reason}" for reason, tests in reasons.items())
 
 
+def _incomparable(test: dict, record: dict) -> bool:
+    """Whether the record says that a metric of the test is not what the paper measured."""
+    return any(name in (record.get("incomparable") or {})
+               for name in re.findall(r"\w+", test["metric"]))
+
+
 def _claim(row: dict, results: list[dict]) -> dict:
     out = {k: row[k] for k in ("id", "paper", "where", "claim", "note")} | dict(tests=results)
     states = Counter(t["state"] for t in results)
@@ -339,7 +347,7 @@ def _claim(row: dict, results: list[dict]) -> dict:
     if not states["fails"] and states["holds"] < len(results):
         told = _told([t for t in results if t["state"] != "holds"])
         return out | dict(state="undecided", reason=told)
-    full = all(rec.is_full(r) for r in used)
+    full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
     told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
     return out | dict(state=STATES["fails" if states["fails"] else "holds"][full], reason=told)
 

@@ -75,6 +75,10 @@ def test_printed_places_and_spreads():
     row = {"paper": "lagging-inference", "table": "Table 7", "std": "0.0009"}  # a variance
     assert targets.spread(row) == pytest.approx(0.03)
     assert targets.spread(row | {"table": "Table 1"}) == pytest.approx(0.0009)
+    [row] = [c for c in targets.cells("dueling-decoders") if (
+        c["table"], c["dataset"], c["model"], c["metric"]) == (
+            "Table 1", "MNIST", "CNN", "distortion")]
+    assert row["std"] == "" and targets.spread(row) == 73.2  # which Table 8 prints
 
 
 CELLS = dict.fromkeys(

@@ -104,7 +104,8 @@ def test_what_the_targets_say(chapter):
 def test_the_papers_selection(chapter):
     def run(name, beta, rate, mlp, seed):
         return dict(settings=dict(model=name, beta=beta), seed=seed, profile="cpu", scale={},
-                    experiment="table1", data={}, when="", metrics=dict(rate=rate, mlp_accuracy=mlp))
+                    experiment="table1", data={}, when="",
+                    metrics=dict(rate=rate, mlp_accuracy=mlp))
 
     rows = [("PixelCNN", 1.0, 1, 0.2), ("PixelCNN", 0.1, 9, 0.5), ("PixelCNN", 0.01, 11, 0.9),
             ("CNN", 1.0, 12, 0.8)]

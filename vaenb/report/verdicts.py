@@ -9,8 +9,9 @@ A test wants runs that have come to rest. Where the training still moved at its 
 after all its steps must hold after half of them or fewer too: if the same models were also
 trained so much shorter, both tests are made and the larger p counts. A test over the models of a
 grid is made with those that moved and without them, if enough are left, and again the larger p
-counts. Runs of the paper's own length need no rest: it is they that the claim speaks
-of, unless the rule says "rest=always": then the claim is about the end of slow runs.
+counts. Runs of the paper's own length need no rest, since the claim speaks of them, unless the
+rule says "rest=always": then it is about the end of slow runs. Of runs at several scales, the
+largest that has the seeds and values a test asks for decides it.
 """
 
 import itertools
@@ -250,6 +251,7 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     tried = ((k, _decide(rule, choice, sides, found)) for k, choice in enumerate(choices))
     k, told = next((t for t in tried if not t[1].pop("few")), (0, None))
     told, choices = told or _decide(rule, choices[0], sides, found), choices[k:]
+    told.pop("few", None)
     if not told.pop("moving"):
         return out | told
     for others, said in _again(rule, choices, told["used"]):

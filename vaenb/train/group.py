@@ -298,8 +298,11 @@ class Group:
                     logged=self.logged[k], best=self.best[k], stalled=self.stalled[k])  # fmt: skip
 
     def load(self, k: int, arrays: dict, facts: dict):
-        """Put member k where a checkpoint left it, in place."""
+        """Put member k where a checkpoint left it, in place. Raises LookupError where that lacks
+        something."""
         for name, mine in self.state(k).items():
+            if name not in arrays or arrays[name].size != mine.numel():
+                raise LookupError(f"{name!r} is missing or of another size")
             mine.copy_(torch.from_numpy(arrays[name]).view_as(mine))
         for name, value in facts["totals"].items():
             if name not in self.totals:

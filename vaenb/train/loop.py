@@ -269,7 +269,7 @@ def _train_some(make_model, rows, which, work, where, stacked, folder, prints, r
                 if found:
                     try:
                         group.load(k, *found)
-                    except (LookupError, RuntimeError, TypeError) as error:
+                    except (LookupError, TypeError) as error:
                         raise stores[k].damaged(error) from None
             bar.update(t * len(part))
             bar.name(_told(rows[places[0]]) if len(part) == 1 else f"{len(part)} members")

@@ -92,10 +92,11 @@ def _log_logistic_mass(x, mean, log_scale):
 
 
 class LogisticMixture(nn.Module):
-    """A mixture of discretised logistics, by default ten, for each pixel (appendix C).
+    """A mixture of discretised logistics, by default ten, for each pixel and channel (appendix C).
 
-    PixelCNN++ (Salimans et al. 2017) without the coefficients by which a channel moves the centre
-    of the next: given a pixel's component, which its channels share, they are independent. As
+    PixelCNN++ (Salimans et al. 2017) without any coupling of the channels: weights, centres and
+    scales are each channel's own. (There the channels share their weights too; then a narrow
+    network is already far below the masses that the paper prints, so it cannot have done so.) As
     there, centres and log scales are those of [-1, 1], the centres linear, the log scales above
     -7. The paper does not give the number of components; Seybold et al. (2019) take five. Raises
     VaenbError for fewer than one.
@@ -111,32 +112,30 @@ class LogisticMixture(nn.Module):
         self.components = components
 
     def extra_repr(self):  # part of a checkpoint's name
-        return f"components={self.components}, shared by the channels"
+        return f"components={self.components}, linear"
 
     def channels(self, c):
-        return (1 + 2 * c) * self.components
+        return 3 * self.components * c
 
     def _split(self, out):
-        weights, rest = out.split([self.components, out.shape[1] - self.components], 1)
-        centre, log_scale = rest.unflatten(1, (2, -1, self.components)).unbind(1)
+        weights, centre, log_scale = out.unflatten(1, (3, -1, self.components)).unbind(1)
         log_scale = soft_clip(log_scale, self.LOWEST) - math.log(2)
-        return weights.log_softmax(1), (centre + 1) / 2, log_scale  # [B, K, ..], [B, C, K, ..]
+        return weights.log_softmax(2), (centre + 1) / 2, log_scale  # [B, C, K, H, W]
 
     def log_prob(self, out, x):
         log_weight, centre, log_scale = self._split(out)
-        mass = _log_logistic_mass(x.unsqueeze(2), centre, log_scale).sum(1)
-        return (log_weight + mass).logsumexp(1).flatten(1).sum(1)
+        mass = _log_logistic_mass(x.unsqueeze(2), centre, log_scale)
+        return (log_weight + mass).logsumexp(2).flatten(1).sum(1)
 
     def mean(self, out):
         log_weight, centre, _ = self._split(out)
-        return (log_weight.exp().unsqueeze(1) * centre.clamp(0, 1)).sum(2)
+        return (log_weight.exp() * centre.clamp(0, 1)).sum(2)
 
     def sample(self, out, rng):
         log_weight, centre, log_scale = self._split(out)
-        cumulative = log_weight.exp().cumsum(1)
-        u = rng.uniform(*cumulative[:, :1].shape, dtype=out.dtype)
-        chosen = (cumulative < u).sum(1, keepdim=True).clamp(max=self.components - 1)
-        chosen = chosen.unsqueeze(1).expand(-1, centre.shape[1], -1, -1, -1)
+        cumulative = log_weight.exp().cumsum(2)
+        u = rng.uniform(*cumulative[:, :, :1].shape, dtype=out.dtype)
+        chosen = (cumulative < u).sum(2, keepdim=True).clamp(max=self.components - 1)
         centre, log_scale = (v.gather(2, chosen).squeeze(2) for v in (centre, log_scale))
         u = rng.uniform(*centre.shape, dtype=out.dtype)
         return _to_grey(centre + log_scale.exp() * (u.log() - (-u).log1p()))

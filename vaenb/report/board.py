@@ -60,10 +60,8 @@ def ours(cell: dict, found: list[dict]) -> dict:
 def _cells_to_come(group: list[dict]) -> str:
     """What a square grid lacks before its best cell can be called so, in words."""
     side = ((group[0].get("scale") or {}).get("grid") or [0])[0]
-    seeds: dict[str, set] = {}
-    for r in group:
-        seeds.setdefault(repr(sorted(r["settings"].items())), set()).add(r["seed"])
-    whole = sum(len(s) == max(map(len, seeds.values())) for s in seeds.values())
+    seeds = [len(s) for s in rec.seeds_of(group).values()]
+    whole = seeds.count(max(seeds))
     return f"{whole} of {side ** 2} cells have all seeds" if whole < side ** 2 else ""
 
 

@@ -317,19 +317,23 @@ def groups(found: list[dict]) -> list[list[dict]]:
         data = record.get("data") or {}
         key = _line([record["profile"], record.get("scale"), data.get("sha256")])
         alike.setdefault(key, []).append(record)
-    most = max((_settings(group) for group in alike.values()), default=0)
+    most = max((len(seeds_of(group)) for group in alike.values()), default=0)
 
     def rank(group):
         scale, seeds = group[0].get("scale") or {}, len({r["seed"] for r in group})
         share = math.prod(min(1.0, ours / theirs) for ours, theirs in scale.values() if theirs)
-        return (2 * _settings(group) >= most, is_full(group[0]) + (seeds >= 3) * 2, share, seeds,
-                max(r["when"] for r in group))
+        return (2 * len(seeds_of(group)) >= most, is_full(group[0]) + (seeds >= 3) * 2, share,
+                seeds, max(r["when"] for r in group))
 
     return sorted(alike.values(), key=rank, reverse=True)
 
 
-def _settings(group) -> int:
-    return len({_line([r["experiment"], r["settings"]]) for r in group})
+def seeds_of(found: list[dict]) -> dict[str, set]:
+    """The seeds of each setting of an experiment that records have."""
+    seeds: dict[str, set] = {}
+    for r in found:
+        seeds.setdefault(_line([r["experiment"], r["settings"]]), set()).add(r["seed"])
+    return seeds
 
 
 def largest(found: list[dict]) -> list[dict]:
@@ -339,10 +343,7 @@ def largest(found: list[dict]) -> list[dict]:
 
 def seeds_text(found: list[dict]) -> str:
     """How many seeds the settings have: "3 seeds", or "1 to 3 seeds" where some have fewer."""
-    seeds: dict[str, set] = {}
-    for r in found:
-        seeds.setdefault(_line([r["experiment"], r["settings"]]), set()).add(r["seed"])
-    least, most = (pick(map(len, seeds.values())) for pick in (min, max))
+    least, most = (pick(map(len, seeds_of(found).values())) for pick in (min, max))
     return f"{f'{least} to ' * (least != most)}{most} seed{'s' * (most != 1)}"
 
 

@@ -248,15 +248,17 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     if not choices:
         scales = " against ".join(rec.scale_text(s) for s in sets)
         return out | dict(state="undecided", reason=f"run at different scales: {scales}")
-    tried = ((k, _decide(rule, choice, sides, found)) for k, choice in enumerate(choices))
-    k, told = next((t for t in tried if not t[1].pop("few")), (0, None))
-    told, choices = told or _decide(rule, choices[0], sides, found), choices[k:]
-    told.pop("few", None)
-    if not told.pop("moving"):
+    first = told = _decide(rule, choices[0], sides, found)
+    while told["lacks"] == "values" and choices[1:]:
+        choices = choices[1:]
+        told = _decide(rule, choices[0], sides, found)
+    if told["lacks"] == "values":
+        return out | first
+    if told["lacks"] != "rest":
         return out | told
     for others, said in _again(rule, choices, told["used"]):
         second = _decide(rule, others, sides, found)
-        if second.pop("moving") or second["state"] == "computed":
+        if second["lacks"] == "rest" or second["state"] == "computed":
             return out | told | _both(told, second, said)
         told["reason"] += f"; {said}: {second['reason']}"
     return out | told
@@ -288,10 +290,10 @@ def _rests(record, strict=None) -> bool:
 
 
 def _decide(rule, sets, sides, found) -> dict:
-    """The test on one group of records a side: "few" where seeds or values are missing, "moving"
-    where only their rest is."""
+    """The test on one group of records a side, and what it lacks: "values" where these or seeds
+    are missing, "rest" where only that is."""
     cells = rule["test"] in OF_MODELS
-    out = dict(used=[], n=0, few=False, moving=False)
+    out = dict(used=[], n=0, lacks="")
     try:
         if rule["test"] in PAIRED:
             out |= _compare(rule, *sets, *sides)
@@ -308,13 +310,13 @@ def _decide(rule, sets, sides, found) -> dict:
     if rule["data"] and wrong:
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
     elif out["n"] < int(rule["seeds"]):
-        what, out["few"] = "cells" if cells else "seeds", True
+        what, out["lacks"] = "cells" if cells else "seeds", "values"
         reason = f"too few {what} with a value: {out['n']} of {rule['seeds']}"
     elif "p" not in out:
-        reason, out["few"] = f"too few values to compare ({out['said']})", True
+        reason, out["lacks"] = f"too few values to compare ({out['said']})", "values"
     elif loose and rule["test"] != "fisher":
         reason = f"{len(loose)} of {len(out['used'])} runs have not converged"
-        return out | dict(state="undecided", reason=reason, moving=True)
+        return out | dict(state="undecided", reason=reason, lacks="rest")
     else:
         return out | dict(state="computed", reason="")
     return out | dict(state="undecided", reason=reason)

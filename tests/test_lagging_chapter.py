@@ -11,6 +11,7 @@ import torch
 from cells import cells
 
 from vaenb import VaenbError, data, train
+from vaenb.report import targets
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +216,15 @@ def test_weights_of_the_rate(chapter):
     rising = dict(start=0.1, warm=10)
     assert [weight(rising, e) for e in (0, 5, 10, 90)] == pytest.approx([0.1, 0.55, 1, 1])
     assert weight(dict(beta=0.2), 7) == 0.2 and weight({}, 0) == 1
+
+
+def test_full_answers_every_printed_number_of_its_tables(monkeypatch):
+    """But for those that the paper took from others."""
+    monkeypatch.setenv("VAENB_PROFILE", "full")
+    full = cells("04_lagging_inference", until="budget")
+    answered = {cell for name, (where, rows) in full["PLAN"].items() if where != "synthetic"
+                for settings in rows for cell in full["answers"](name, settings)}
+    asked = [c for c in targets.cells("lagging-inference") if c["table"].startswith("Table")
+             and c["metric"] in full["METRICS"] and c["setting"] != "previous report"]
+    assert len(asked) == 440
+    assert [c["id"] for c in asked if c["id"] not in answered] == []

@@ -228,6 +228,32 @@ def test_what_cannot_be_decided_says_why(change, why):
     assert verdict["state"] == "undecided" and why in verdict["reason"]
 
 
+def test_beside_an_undecided_claim_stands_where_the_means_lie():
+    def leans(name, found):
+        verdict = claim(name, found)
+        assert verdict["state"] == "undecided"
+        return verdict["leans"]
+
+    assert leans("C09", ablation(seeds=2)) == "means agree"
+    assert leans("C09", ablation(seeds=2, elbo=+50)) == "means disagree"
+    assert leans("C09", ablation(converged=False)) == "means agree"
+    assert leans("C09", ablation(data="digits")) == ""  # which the claim does not speak of
+    alone = ablation(seeds=1)
+    assert leans("C09", alone) == "means agree"
+    assert "1 of 3 (difference -" in claim("C09", alone)["reason"]
+    assert leans("C09", ablation(seeds=1, frechet=-20)) == "means disagree"  # one of two tests
+    for record in alone:
+        del record["metrics"]["frechet"]
+    assert leans("C09", alone) == "means agree so far"
+    assert claim("C09", ablation())["leans"] == ""
+
+    def rates(sign):
+        return [made("sigma_rate", "Shared sigma-VAE", 0, sigma_rate=rate, metrics={
+            "neg_elbo": sign * rate, "steps_to_sigma": -rate}) for rate in (0.1, 0.3, 1.0, 3.0)]
+
+    assert [leans("C18", rates(sign)) for sign in (1, -1)] == ["means agree", "means disagree"]
+
+
 def test_what_still_moved_must_hold_after_fewer_steps_too():
     def at(steps, **more):
         return ablation(scale=REDUCED | {"steps": [steps, 5723]}, **more)

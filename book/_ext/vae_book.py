@@ -21,11 +21,12 @@ def board() -> dict:
     return scoreboard()
 
 
-def verdict(state: str) -> str:
-    """The cell of a verdict: its sign and its name."""
+def verdict(state: str, leans: str = "") -> str:
+    """The cell of a verdict: its sign, its name, and on which side the means lie."""
     from vaenb.report.tables import SIGNS
 
-    return f'<td class="verdict">{SIGNS[state]} {escape(state)}</td>'
+    told = ", ".join(filter(None, (state, leans)))
+    return f'<td class="verdict">{SIGNS[state]} {escape(told)}</td>'
 
 
 def because(row: dict) -> str:
@@ -64,7 +65,7 @@ def claims(paper: str) -> str:
     """One row a claim: what is said and where, what our runs say of it, and why."""
     rows = [f'<th scope="row">{c["id"]}</th><td>{escape(c["claim"])} '
             f'<span class="where">({escape(c["where"])})</span></td>'
-            + verdict(c["state"]) + because(c)
+            + verdict(c["state"], c["leans"]) + because(c)
             for c in board()["claims"] if c["paper"] == paper]
     return table("|The paper says|Verdict|Because", rows, f"Claims of {paper}")
 

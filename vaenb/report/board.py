@@ -109,8 +109,9 @@ def scoreboard_text(board: dict, numbers: bool = True) -> str:
         lines.append("")
         for claim in (c for c in board["claims"] if c["paper"] == paper):
             lines.append(f"  {claim['id']:4} {claim['state']:15} {claim['claim']}")
+            told = ": ".join(filter(None, (claim["leans"], claim["reason"])))
             scale = f" ({claim['scale']})" if claim["scale"] else ""
-            lines.append(f"{'':23}{claim['reason']}{scale}")
+            lines.append(f"{'':23}{told}{scale}")
         rows = [n for n in board["numbers"] if n["paper"] == paper] if numbers else []
         rows = [(n["id"], f"{n['bound']}{n['theirs'] or '–'}",
                  "–" if n["ours"] is None else f"{n['ours']:.6g}",

@@ -177,7 +177,7 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
     body = [[(f"{c['id']} ({c['where']})", c["note"], ""), (c["claim"], "", ""),
-             (f"{SIGNS[c['state']]} {c['state']}", c["scale"], "verdict"),
-             (c["reason"], c["scale"], "")] for c in claims]
+             (", ".join(filter(None, (f"{SIGNS[c['state']]} {c['state']}", c["leans"]))),
+              c["scale"], "verdict"), (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
                  "Verdicts follow the rules in book/targets/tests.csv; scale on hover.")

@@ -12,6 +12,8 @@ grid is made with those that moved and without them, if enough are left, and aga
 counts. Runs of the paper's own length need no rest, since the claim speaks of them, unless the
 rule says "rest=always": then it is about the end of slow runs. Of runs at several scales, the
 largest that has the seeds and values a test asks for decides it.
+
+Beside an undecided claim stands on which side the means lie, which is no verdict: one seed has it.
 """
 
 import itertools
@@ -102,6 +104,12 @@ def _compare(rule, a, b, sa, sb):
         rule["test"], statistics.fmean)
     d = [of_seed(v) for _, v in sorted(by_seed.items())]
     out["n"] = len(d)
+    if d:
+        effect, kind = statistics.fmean(d), rule["test"].removeprefix("always ")
+        near = abs(effect) <= margin
+        out["leans"] = dict(below=effect < -margin, above=effect > margin, within=near,
+                            apart=not near)[kind]
+        out["text"] = f"difference {effect:.4g}"
     if len(d) < 2:
         return out
     flipped, hidden = [-x for x in d], hidden_a + hidden_b
@@ -112,9 +120,8 @@ def _compare(rule, a, b, sa, sb):
     else:
         p = p_below(flipped, -margin, hidden), p_below(d, margin, hidden)
     low, high = interval(d, hidden)
-    effect = statistics.fmean(d)
     return out | dict(p=p, effect=effect, low=low, high=high,
-                      text=f"difference {effect:.4g} [{low:.4g}, {high:.4g}]")
+                      text=f"{out['text']} [{low:.4g}, {high:.4g}]")
 
 
 def _trend(rule, found, selector):
@@ -131,13 +138,16 @@ def _trend(rule, found, selector):
     rows = [[row[k] for k in settings] for _, row in sorted(at.items())
             if all(math.isfinite(row.get(k, math.nan)) for k in settings)]
     out = dict(used=found, n=len(rows), said=f"Page's L over {selector['over']} {settings}")
-    if len(settings) < 3 or len(rows) < 2:
+    if len(settings) < 3 or not rows:
         return out
     sign = {"increasing": 1, "decreasing": -1}[rule["b"]]
-    p = [float(page_trend_test([[s * sign * v for v in row] for row in rows]).pvalue)
-         for s in (1, -1)]
     effect = statistics.fmean(float(spearmanr(settings, row)[0]) for row in rows)
-    return out | dict(p=p, effect=effect, text=f"mean rank correlation {effect:.2f}")
+    out |= dict(effect=effect, leans=sign * effect > 0, text=f"mean rank correlation {effect:.2f}")
+    if len(rows) < 2:
+        return out
+    out["p"] = [float(page_trend_test([[s * sign * v for v in row] for row in rows]).pvalue)
+                for s in (1, -1)]
+    return out
 
 
 def _place(record) -> tuple:
@@ -305,13 +315,17 @@ def _decide(rule, sets, sides, found) -> dict:
     except VaenbError as error:
         return out | dict(state="undecided", reason=str(error))
     out |= dict(alpha=float(rule["alpha"]))
+    if "p" in out:
+        out.setdefault("leans", out["p"][0] < out["p"][1])
     wrong = {r["data"].get("name") for r in out["used"]} - {rule["data"]}
     loose = [r for r in out["used"] if not _rests(r, sides[0]["rest"])]
     if rule["data"] and wrong:
+        out["leans"] = None
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
     elif out["n"] < int(rule["seeds"]):
         what, out["lacks"] = "cells" if cells else "seeds", "values"
         reason = f"too few {what} with a value: {out['n']} of {rule['seeds']}"
+        reason += f" ({out['text']})" if "text" in out else ""
     elif "p" not in out:
         reason, out["lacks"] = f"too few values to compare ({out['said']})", "values"
     elif loose and rule["test"] != "fisher":
@@ -332,6 +346,14 @@ def _told(results: list[dict]) -> str:
     return "; ".join(f"{' and '.join(tests)}: {reason}" for reason, tests in reasons.items())
 
 
+def _sides(results: list[dict]) -> str:
+    """Whether the means of all tests lie on the claim's side, or those of one on the other."""
+    sides = {t.get("leans") for t in results}
+    if False in sides:
+        return "means disagree"
+    return "means agree" + " so far" * (None in sides) if True in sides else ""
+
+
 def _incomparable(test: dict, record: dict) -> bool:
     """Whether the record says that a metric of the test is not what the paper measured."""
     return any(name in (record.get("incomparable") or {})
@@ -344,20 +366,22 @@ def _claim(row: dict, results: list[dict]) -> dict:
     deciding = [t for t in results if t["state"] == "fails"] or results
     used = [r for t in deciding for r in t["used"]]
     profiles = sorted({r["profile"] for r in used})
-    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles))
+    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="")
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
         return out | dict(state="not run", reason=reason)
     if not states["fails"] and states["holds"] < len(results):
         told = _told([t for t in results if t["state"] != "holds"])
-        return out | dict(state="undecided", reason=told)
+        return out | dict(state="undecided", reason=told, leans=_sides(results))
     full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
     told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
     return out | dict(state=STATES["fails" if states["fails"] else "holds"][full], reason=told)
 
 
 def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]:
-    """Every claim of a paper: id, claim, where, note, state, reason, scale, profile and its tests.
+    """Every claim of a paper: id, claim, where, note, state, leans (of an undecided one: "means
+    agree", "means agree so far" where not all of its tests have values, "means disagree", or ""),
+    reason, scale, profile and its tests.
 
     States: "not run", "undecided", "supported" or "contradicted" (by reduced runs), "reproduced"
     or "not reproduced" (at full scale). ``found``: records (default: the book's); ``only``: ids

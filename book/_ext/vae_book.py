@@ -50,15 +50,18 @@ def tally(states: dict) -> str:
 
 
 def brief() -> str:
-    """One row a paper: how many of its claims and numbers are in which state."""
+    """One row a paper: how many of its claims and numbers are in which state, and on which side
+    the means of the undecided claims lie."""
     rows = []
     for paper, kinds in board()["counts"].items():
-        told = (f"<td>{sum(kinds[k].values())}: {tally(kinds[k])}</td>"
-                for k in ("claims", "numbers"))
+        leans = [c["leans"] for c in board()["claims"] if c["paper"] == paper]
+        sides = [f"{said} in {leans.count(said)}" for said in sorted(set(leans) - {""})]
+        told = [f"{sum(kinds[k].values())}: {tally(kinds[k])}" for k in ("claims", "numbers")]
+        told.insert(1, "; ".join(sides) or "–")
         name = escape(paper.replace("-", " ").capitalize())
         rows.append(f'<th scope="row"><a href="scoreboard.html#{escape(paper)}">{name}</a></th>'
-                    + "".join(told))
-    return table("Paper|Claims|Numbers", rows, "Verdicts by paper")
+                    + "".join(f"<td>{text}</td>" for text in told))
+    return table("Paper|Claims|Of the undecided|Numbers", rows, "Verdicts by paper")
 
 
 def claims(paper: str) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -62,6 +63,9 @@ def test_every_printed_cell_has_its_own_id():
     [first] = [c for c in cells if c["id"] == "Table 1|SVHN|beta-VAE|beta=0.01|-log p"]
     assert first["value"] == "-3186" and targets.target_id(first) == first["id"]
     assert sum(c["id"].endswith("#2") for c in cells) == 12
+    kinds = Counter(c["kind"] for c in cells)
+    assert kinds == {"result": 880, "setup": 403}
+    assert not any(c["kind"] == "setup" and c["std"] for c in cells)
     assert len(targets.claims()) == 83 and len(targets.claims(PAPER)) == 18
     with pytest.raises(VaenbError, match="no paper 'vae'.*calibrated-decoders"):
         targets.cells("vae")
@@ -407,13 +411,15 @@ def test_the_order_of_the_methods():
 
 def test_an_empty_scoreboard_says_not_run_everywhere(tmp_path):
     found = report.scoreboard(records.read(root=tmp_path))
-    assert {row["state"] for row in found["claims"] + found["numbers"]} == {"not run"}
+    assert {row["state"] for row in found["claims"]} == {"not run"}
+    assert {(row["kind"], row["state"]) for row in found["numbers"]} == {
+        ("result", "not run"), ("setup", "setup")}
     assert (len(found["claims"]), len(found["numbers"])) == (83, 1283)
     assert found["counts"]["lagging-inference"] == {
-        "claims": {"not run": 16}, "numbers": {"not run": 562}}
+        "claims": {"not run": 16}, "numbers": {"not run": 482, "setup": 80}}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     text = report.scoreboard_text(found)
-    assert text.count("  562 numbers  562 not run") == 1 and "Table 1|SVHN|beta-VAE" in text
+    assert text.count("  562 numbers  482 not run, 80 setup") == 1 and "Table 1|SVHN|beta-VAE" in text
     assert len(report.scoreboard_text(found, numbers=False).splitlines()) < 300
 
 
@@ -491,7 +497,7 @@ def test_the_group_to_believe_has_seeds_then_scale():
     reduced, full = shared([-1.0] * 3, scale=REDUCED), shared([-2.0])
     assert records.groups(reduced + full)[0] == reduced  # three seeds before one
     assert records.groups(reduced + shared([-2.0] * 3))[0][0]["scale"] == FULL
-    assert board.ours(targets.cells(PAPER)[0], reduced)["state"] == "not run"
+    assert board.ours(targets.cells(PAPER)[1], reduced)["state"] == "not run"
 
 
 def test_a_scale_with_less_than_half_of_the_settings_is_not_shown_in_place_of_the_whole():

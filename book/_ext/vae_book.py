@@ -10,7 +10,8 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.fileutil import copy_asset
 
-STATES = ("reproduced", "not reproduced", "supported", "contradicted", "undecided", "not run")
+STATES = ("reproduced", "not reproduced", "supported", "contradicted", "undecided", "not run",
+          "setup")
 
 
 @cache
@@ -99,7 +100,7 @@ def numbers(paper: str) -> str:
                         + f'<td class="number theirs">{escape(theirs) or "–"}</td>'
                         + f'<td class="number ours">{ours}</td>'
                         + verdict(n["state"])
-                        + (because(n) if n["state"] != "not run" else "<td></td>"))
+                        + (because(n) if n["state"] not in STATES[-2:] else "<td></td>"))
         said = tally(Counter(n["state"] for n in cells))
         out.append(f"<details><summary>{escape(place)}: {len(cells)} numbers, {said}</summary>\n"
                    + table("Data|Model|Setting|Quantity|Theirs|Ours|Verdict|Because", rows, place)

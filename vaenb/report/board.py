@@ -20,6 +20,8 @@ def ours(cell: dict, found: list[dict]) -> dict:
     matching = [r for r in found if r.get("paper") == cell["paper"]
                 and cell["id"] in (r.get("cells") or {})]
     out = dict(mean=math.nan, spread=math.nan, n=0, profile="", scale="", used=[])
+    if not matching and cell["kind"] == "setup":
+        return out | dict(state="setup", reason="of the paper's data, networks or training")
     if not matching:
         return out | dict(state="not run", reason="no record answers this number")
     group, said = rec.groups(matching)[0], ""
@@ -117,7 +119,7 @@ def scoreboard_text(board: dict, numbers: bool = True) -> str:
                  "–" if n["ours"] is None else f"{n['ours']:.6g}",
                  "" if n["spread"] is None else f"± {n['spread']:.2g}",
                  f"n={n['n']} {n['profile']}" if n["n"] else "", n["state"],
-                 n["reason"] if n["state"] != "not run" else "") for n in rows]
+                 n["reason"] if n["state"] not in ("not run", "setup") else "") for n in rows]
         rows = [("number", "theirs", "ours", "spread", "runs", "verdict", "reason"), *rows]
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         if len(rows) > 1:

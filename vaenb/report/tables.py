@@ -9,7 +9,7 @@ from vaenb.errors import VaenbError
 from vaenb.report import board, records, targets
 
 SIGNS = {"reproduced": "✓", "supported": "✓", "not reproduced": "✗", "contradicted": "✗",
-         "undecided": "?", "not run": "–"}
+         "undecided": "?", "not run": "–", "setup": "·"}
 
 
 TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)",

@@ -419,7 +419,8 @@ def test_an_empty_scoreboard_says_not_run_everywhere(tmp_path):
         "claims": {"not run": 16}, "numbers": {"not run": 482, "setup": 80}}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     text = report.scoreboard_text(found)
-    assert text.count("  562 numbers  482 not run, 80 setup") == 1 and "Table 1|SVHN|beta-VAE" in text
+    assert text.count("  562 numbers  482 not run, 80 setup") == 1
+    assert "Table 1|SVHN|beta-VAE" in text
     assert len(report.scoreboard_text(found, numbers=False).splitlines()) < 300
 
 

@@ -204,6 +204,21 @@ def test_the_best_cells_of_three_tasks():
     assert cell == (0.1, 0.1) and len(winners) == 3
 
 
+def test_a_grid_of_which_cells_are_missing_has_no_best_one():
+    found = grid(lambda b2, b1, e: dict(
+        psnr=20 - abs(b1 + 1) - abs(b2 + 1) + e, rbf_svm_mu2=0.5 - b2 + b1 + e,
+        inception=4 - abs(b2 - 1) - abs(b1 + 1) + e))
+    for r in found:
+        r["scale"] = r["scale"] | {"grid": [5, 21]}
+    assert state("I01", found) == "supported"
+    shard = [r for r in found if r["settings"]["beta_z2"] != 10]
+    [verdict] = report.verdicts("information-trading", shard, ["I01"])
+    assert verdict["state"] == "undecided" and "20 of 25 cells have run" in verdict["reason"]
+    few = [r for r in found if r["settings"]["beta_z2"] != 10 or r["seed"] == 0]
+    [verdict] = report.verdicts("information-trading", few, ["I01"])
+    assert "cells have run" not in verdict["reason"]  # of all cells there is one run at least
+
+
 def test_only_values_with_the_most_seeds_compete():
     found = grid(lambda b2, b1, e: dict(m=b2))
     kept = [r for r in found if r["settings"]["beta_z2"] != 0.1 or r["seed"] == 0]

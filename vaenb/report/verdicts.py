@@ -299,11 +299,22 @@ def _rests(record, strict=None) -> bool:
     return rests or not strict and rec.is_full(record)
 
 
+def _cells_to_come(group, found) -> str:
+    """What a square grid lacks before a cell of it can be called the best, in words."""
+    same = [r for r in found if all(r.get(k) == group[0].get(k) for k in ("experiment", "scale"))]
+    whole = ((group[0].get("scale") or {}).get("grid") or [0])[0] ** 2
+    have = len(rec.seeds_of(same))
+    return f"{have} of {whole} cells have run, and one to come may be the best" * (have < whole)
+
+
 def _decide(rule, sets, sides, found) -> dict:
     """The test on one group of records a side, and what it lacks: "values" where these or seeds
     are missing, "rest" where only that is."""
     cells = rule["test"] in OF_MODELS
     out = dict(used=[], n=0, lacks="")
+    for group, side in zip(sets, sides, strict=False):
+        if side["best"] and (reason := _cells_to_come(group, found)):
+            return out | dict(state="undecided", reason=reason, lacks="values")
     try:
         if rule["test"] in PAIRED:
             out |= _compare(rule, *sets, *sides)

@@ -222,7 +222,7 @@ def test_a_claim_on_the_end_of_slow_runs_wants_rest_at_any_scale():
 
 
 @pytest.mark.parametrize(("change", "why"), [
-    (dict(seeds=2), "too few seeds with a value: 2 of 3"),
+    (dict(seeds=2), "too few seeds, 2 of 3"),
     (dict(converged=False), "8 of 8 runs have not converged"),
     (dict(data="digits"), "run on digits, the claim speaks of mnist"),
     (dict(elbo=-0.01), "neither p is small: difference"),
@@ -244,7 +244,7 @@ def test_beside_an_undecided_claim_stands_where_the_means_lie():
     assert leans("C09", ablation(data="digits")) == ""  # which the claim does not speak of
     alone = ablation(seeds=1)
     assert leans("C09", alone) == "means agree"
-    assert "1 of 3 (difference -" in claim("C09", alone)["reason"]
+    assert "too few seeds, 1 of 3: difference -" in claim("C09", alone)["reason"]
     assert leans("C09", ablation(seeds=1, frechet=-20)) == "means disagree"  # one of two tests
     for record in alone:
         del record["metrics"]["frechet"]
@@ -310,7 +310,7 @@ def test_runs_of_the_papers_own_length_need_no_rest():
 def test_a_value_that_is_missing_is_no_seed():
     found = ablation(seeds=4)
     found[1]["metrics"]["neg_elbo"] = found[2]["metrics"]["neg_elbo"] = math.nan
-    assert "too few seeds with a value: 2 of 3" in claim("C09", found)["reason"]
+    assert "too few seeds, 2 of 3" in claim("C09", found)["reason"]
 
 
 def test_different_scales_are_not_compared():

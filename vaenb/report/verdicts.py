@@ -335,8 +335,8 @@ def _decide(rule, sets, sides, found) -> dict:
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
     elif out["n"] < int(rule["seeds"]):
         what, out["lacks"] = "cells" if cells else "seeds", "values"
-        reason = f"too few {what} with a value: {out['n']} of {rule['seeds']}"
-        reason += f" ({out['text']})" if "text" in out else ""
+        reason = f"too few {what}, {out['n']} of {rule['seeds']}"
+        reason = ": ".join(filter(None, (reason, out.get("text"))))
     elif "p" not in out:
         reason, out["lacks"] = f"too few values to compare ({out['said']})", "values"
     elif loose and rule["test"] != "fisher":

@@ -49,6 +49,12 @@ def test_only_what_has_no_record_is_missing(clone):
     assert chapter("cpu").missing("figure3", [longer]) == [longer]
 
 
+def test_one_seed_alone():
+    assert list(chapter("cpu").seeds(3)) == [0, 1, 2]
+    alone = report.Chapter(NAME, "rate-regularization", "cpu", only_seed=4)
+    assert list(alone.seeds(3)) == [4]  # more than planned is asked for by name
+
+
 def test_an_experiment_runs_where_it_is_wanted(clone):
     ran = []
 

@@ -12,8 +12,8 @@ from vaenb.run import CHOICES, signature
 NOTEBOOKS = sorted((vaenb.ROOT / "notebooks").glob("*.ipynb"))
 TOC = vaenb.ROOT / "_toc.yml"
 LINE = re.compile(r"[a-z]\w*: (str|int|float|bool) = [^#]*\S  # \S.*")
-SHARED = {"profile": '"recorded"', "seeds": "0", "device": '"auto"', "only": '""',
-          "budget_minutes": "0"}
+SHARED = {"profile": '"recorded"', "seeds": "0", "only_seed": "-1", "device": '"auto"',
+          "only": '""', "budget_minutes": "0"}
 
 
 def code(path):

@@ -16,6 +16,7 @@ from vaenb.run import OutOfTime, find, plan, run, run_many, signature
 
 PARAMETERS = '''profile: str = "recorded"  # recorded | smoke | quick | cpu | full
 seeds: int = 0  # 0: as the profile says
+only_seed: int = -1  # -1: all
 rate: float = 0.5  # step size
 fast: bool = False  # leave out the slow part
 device: str = "auto"  # auto | cpu | cuda
@@ -91,6 +92,7 @@ def test_parameters_are_read_with_their_types_and_checked(book):
             (dict(seeds=1.5), "seeds is a whole number and 1.5 is not"),
             (dict(seeds=-3), r"seeds is -3 and must not be below 0 \(0: as the profile says\)"),
             (dict(budget_minutes="-1"), "budget_minutes is -1 and must not be below 0"),
+            (dict(only_seed=-2), r"only_seed is -2 and must not be below -1 \(-1: all\)"),
             (dict(seeds=True), "seeds is a whole number and True is not"),
             (dict(rate="fast"), "rate is a number and 'fast' is not"),
             (dict(rate="nan"), "rate is a number and 'nan' is not"),

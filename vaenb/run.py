@@ -31,6 +31,7 @@ CHOICES = {
     "profile": vaenb.PROFILES,
     "device": ("auto", "cpu", "cuda"),
 }
+LEAST = {"seeds": 0, "only_seed": -1, "budget_minutes": 0}
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -279,8 +280,9 @@ def _value(about: dict, given):
     if kind in _TYPES and type(value).__name__ != kind or value != value:
         raise VaenbError(f"{name} is {_TYPES[kind]} and {given!r} is not "
                          f"({about['help'] or 'default ' + about['default']})")
-    if name in ("seeds", "budget_minutes") and value < 0:
-        raise VaenbError(f"{name} is {given} and must not be below 0 ({about['help']})")
+    if name in LEAST and value < LEAST[name]:
+        raise VaenbError(f"{name} is {given} and must not be below {LEAST[name]} "
+                         f"({about['help']})")
     if name in CHOICES and value not in CHOICES[name]:
         raise VaenbError(f"there is no {name} {value!r}{_guess(str(value), CHOICES[name])}; "
                          f"choose one of {', '.join(CHOICES[name])}")

@@ -10,17 +10,19 @@ from vaenb.report.verdicts import verdicts
 
 
 class Chapter:
-    """One chapter under one profile; ``only`` names the one experiment to run, "" all.
+    """One chapter under one profile; ``only`` names the one experiment to run ("": all),
+    ``only_seed`` the one seed (-1: all).
 
     With "recorded" nothing is run, and the records of the book are what is shown. Raises
     VaenbError for an unknown profile.
     """
 
-    def __init__(self, name: str, paper: str, profile: str, only: str = ""):
+    def __init__(self, name: str, paper: str, profile: str, only: str = "", only_seed: int = -1):
         if profile not in vaenb.PROFILES:
             raise VaenbError(f"profile {profile!r} is unknown: take one of "
                              f"{', '.join(vaenb.PROFILES)}")
         self.name, self.paper, self.profile, self.only = name, paper, profile, only
+        self.only_seed = only_seed
         self.recorded = profile == "recorded"
 
     def read(self, experiment: str | None = None) -> list[dict]:
@@ -34,6 +36,10 @@ class Chapter:
         if not self.recorded and wanted and self.only in ("", name):
             run(name)
         return self.read(name)
+
+    def seeds(self, count: int):
+        """The seeds to run of ``count``: all, or the one that was asked for."""
+        return range(count) if self.only_seed < 0 else [self.only_seed]
 
     def missing(self, experiment: str, entries: list[dict]) -> list[dict]:
         """Those of the records to be made that are neither in the book nor in ``runs``; all of

@@ -180,5 +180,5 @@ def verdicts(claims: list[dict]) -> Table:
              (", ".join(filter(None, (f"{SIGNS[c['state']]} {c['state']}", c["leans"]))),
               c["scale"], "verdict"), (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
-                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. On which side "
-                 "the means of an undecided claim lie is a hint, not a verdict.")
+                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. On which "
+                 "side the means of an undecided claim lie is a hint, not a verdict.")

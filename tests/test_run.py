@@ -270,6 +270,38 @@ def test_several_shards_run_side_by_side_and_one_that_fails_stops_no_other(book,
     assert len(left(book)) == 2
 
 
+def test_gpus_go_round_among_the_jobs(book, monkeypatch):
+    write(book, "01_x")
+    given = []
+
+    class Job:
+        returncode = 0
+
+        def __init__(self, command, cwd, env):
+            self.first = not given
+            given.append(env["CUDA_VISIBLE_DEVICES"])
+
+        def poll(self):
+            return None if self.first and len(given) < 4 else 0  # the first outlasts the others
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Job)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    shards = [("1", dict(profile="smoke", seeds=seeds)) for seeds in (1, 2, 3, 4)]
+    run_many(shards, jobs=2)
+    assert given == ["4", "7", "7", "7"]
+    given.clear()
+    run_many(shards, jobs=4)
+    assert given == ["4", "7", "4", "7"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    given.clear()
+    run_many(shards, jobs=4)
+    assert given == ["0", "1", "2", "0"]
+
+
 def test_a_cluster_without_ray_is_said(book, monkeypatch):
     write(book, "01_x")
     monkeypatch.setitem(sys.modules, "ray", None)

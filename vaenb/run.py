@@ -175,6 +175,7 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
 def run_many(shards, jobs: int = 1, out=None, again: bool = False, cluster: bool = False) -> list:
     """Run (chapter, parameters) pairs, each in its own process, ``jobs`` at a time.
 
+    The GPUs that this machine has, or that $CUDA_VISIBLE_DEVICES names, go round among the jobs.
     ``cluster``: on the machines of a Ray cluster ($RAY_ADDRESS; without it, on this one), a GPU
     a shard; all need this clone at the same path of a shared folder. All shards are checked
     before the first starts, and one that fails does not stop the others. Returns the folders.
@@ -194,8 +195,9 @@ def run_many(shards, jobs: int = 1, out=None, again: bool = False, cluster: bool
 
 
 def _on_this_machine(shards: list[Shard], jobs: int, again: bool) -> list[int]:
-    environment, waiting, running, statuses = dict(os.environ), list(shards), [], []
+    environment, gpus, waiting, running, statuses = dict(os.environ), [], list(shards), {}, []
     if jobs > 1:
+        gpus = _gpus()
         environment["TQDM_DISABLE"] = "1"  # bars of several runs would overwrite each other
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     try:
@@ -206,10 +208,14 @@ def _on_this_machine(shards: list[Shard], jobs: int, again: bool) -> list[int]:
                            str(folder.parents[1])] + ["--again"] * again
                 for name, value in parameters.items():
                     command += ["-p", name, str(value)]
-                running.append(subprocess.Popen(command, cwd=vaenb.ROOT, env=environment))
+                place = min(set(range(jobs)) - set(running.values()))
+                if gpus:
+                    environment["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
+                process = subprocess.Popen(command, cwd=vaenb.ROOT, env=environment)
+                running[process] = place
             time.sleep(0.1)
             for process in [p for p in running if p.poll() is not None]:
-                running.remove(process)
+                del running[process]
                 statuses.append(process.returncode)
                 _say(f"{len(statuses)} of {len(shards)} runs ended")
     finally:
@@ -218,6 +224,14 @@ def _on_this_machine(shards: list[Shard], jobs: int, again: bool) -> list[int]:
         for process in running:
             process.wait()
     return statuses
+
+
+def _gpus() -> list[str]:
+    """This machine's GPUs by the names that $CUDA_VISIBLE_DEVICES takes."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
 
 
 def _on_cluster(shards: list[Shard], jobs: int, again: bool) -> list[int]:

@@ -14,8 +14,9 @@ from cells import cells
 
 from vaenb import report
 from vaenb.report import records, targets
+from vaenb.report.comparisons import OF_MODELS
 from vaenb.report.selectors import chosen, parse
-from vaenb.report.verdicts import OF_MODELS, run_test
+from vaenb.report.verdicts import run_test
 
 CHAPTERS = {
     "01_calibrated_decoders": "driver", "02_rate_regularization": "run",

@@ -31,7 +31,7 @@ CHOICES = {
     "profile": vaenb.PROFILES,
     "device": ("auto", "cpu", "cuda"),
 }
-LEAST = {"seeds": 0, "only_seed": -1, "budget_minutes": 0}  # of parameters
+LEAST = {"seeds": 0, "only_seed": -1, "budget_minutes": 0}  # that a parameter may be
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 

@@ -23,11 +23,10 @@ def board() -> dict:
 
 
 def verdict(state: str, leans: str = "") -> str:
-    """The cell of a verdict: its sign, its name, and on which side the means lie."""
-    from vaenb.report.tables import SIGNS
+    """The cell of a verdict."""
+    from vaenb.report import tables
 
-    told = ", ".join(filter(None, (state, leans)))
-    return f'<td class="verdict">{SIGNS[state]} {escape(told)}</td>'
+    return f'<td class="verdict">{escape(tables.state(state, leans))}</td>'
 
 
 def because(row: dict) -> str:
@@ -80,6 +79,7 @@ def minus(text: str) -> str:
 
 def numbers(paper: str) -> str:
     """The printed numbers, theirs beside ours, folded by the paper's tables."""
+    from vaenb.report.board import UNMEASURED
     from vaenb.report.tables import number
 
     places: dict[str, list] = {}
@@ -100,7 +100,7 @@ def numbers(paper: str) -> str:
                         + f'<td class="number theirs">{escape(theirs) or "–"}</td>'
                         + f'<td class="number ours">{ours}</td>'
                         + verdict(n["state"])
-                        + (because(n) if n["state"] not in STATES[-2:] else "<td></td>"))
+                        + (because(n) if n["state"] not in UNMEASURED else "<td></td>"))
         said = tally(Counter(n["state"] for n in cells))
         out.append(f"<details><summary>{escape(place)}: {len(cells)} numbers, {said}</summary>\n"
                    + table("Data|Model|Setting|Quantity|Theirs|Ours|Verdict|Because", rows, place)

@@ -10,6 +10,8 @@ from vaenb.report import targets
 from vaenb.report.selectors import best
 from vaenb.report.verdicts import verdicts
 
+UNMEASURED = "not run", "setup"  # states of numbers that no record answers
+
 
 def ours(cell: dict, found: list[dict]) -> dict:
     """What our records say of a printed cell (a row of ``targets.cells``).
@@ -61,10 +63,9 @@ def ours(cell: dict, found: list[dict]) -> dict:
 
 def _cells_to_come(group: list[dict]) -> str:
     """What a square grid lacks before its best cell can be called so, in words."""
-    side = ((group[0].get("scale") or {}).get("grid") or [0])[0]
     seeds = [len(s) for s in rec.seeds_of(group).values()]
-    whole = seeds.count(max(seeds))
-    return f"{whole} of {side ** 2} cells have all seeds" if whole < side ** 2 else ""
+    whole, cells = seeds.count(max(seeds)), rec.grid_cells(group[0])
+    return f"{whole} of {cells} cells have all seeds" if whole < cells else ""
 
 
 def _check(found: list[dict]) -> None:
@@ -119,7 +120,7 @@ def scoreboard_text(board: dict, numbers: bool = True) -> str:
                  "–" if n["ours"] is None else f"{n['ours']:.6g}",
                  "" if n["spread"] is None else f"± {n['spread']:.2g}",
                  f"n={n['n']} {n['profile']}" if n["n"] else "", n["state"],
-                 n["reason"] if n["state"] not in ("not run", "setup") else "") for n in rows]
+                 n["reason"] if n["state"] not in UNMEASURED else "") for n in rows]
         rows = [("number", "theirs", "ours", "spread", "runs", "verdict", "reason"), *rows]
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         if len(rows) > 1:

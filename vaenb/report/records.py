@@ -336,6 +336,11 @@ def seeds_of(found: list[dict]) -> dict[str, set]:
     return seeds
 
 
+def grid_cells(record: dict) -> int:
+    """How many cells the square grid has that a record is one of; 0 where it is of none."""
+    return ((record.get("scale") or {}).get("grid") or [0])[0] ** 2
+
+
 def largest(found: list[dict]) -> list[dict]:
     """The group to believe first; of nothing nothing."""
     return groups(found)[0] if found else []

@@ -174,11 +174,16 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
     return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, caption(found))
 
 
+def state(name: str, leans: str = "") -> str:
+    """A verdict in words: its sign, its name, and on which side the means lie."""
+    return f"{SIGNS[name]} {name}" + f", {leans}" * bool(leans)
+
+
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
     body = [[(f"{c['id']} ({c['where']})", c["note"], ""), (c["claim"], "", ""),
-             (", ".join(filter(None, (f"{SIGNS[c['state']]} {c['state']}", c["leans"]))),
-              c["scale"], "verdict"), (c["reason"], c["scale"], "")] for c in claims]
+             (state(c["state"], c["leans"]), c["scale"], "verdict"),
+             (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
                  "Verdicts follow the rules in book/targets/tests.csv; scale on hover. On which "
                  "side the means of an undecided claim lie is a hint, not a verdict.")

@@ -183,11 +183,16 @@ def test_a_bend_that_only_a_model_that_moved_shows_is_not_decided():
 
 
 def test_dependence_and_correlation():
-    found = grid(lambda b2, b1, e: dict(mi_labels=1 - b2 + e, rate_z2=5 - b2, rate_z1=5 - b1))
+    def labels(shuffled):
+        return lambda b2, b1, e: dict(mi_labels=3 - b2 + e, rate_z2=5 - b2, rate_z1=5 - b1,
+                                      mi_shuffled=3 - b2 if shuffled else 0.1)
+
+    found = grid(labels(False))
     assert state("I07", found) == "undecided"  # CIFAR-10 is missing
-    both = found + grid(lambda b2, b1, e: dict(mi_labels=1 - b2 + e, rate_z2=5 - b2,
-                                               rate_z1=5 - b1), "cifar10", data="cifar10")
-    assert state("I07", both) == "supported"
+    assert state("I07", found + grid(labels(False), "cifar10", data="cifar10")) == "supported"
+    # where shuffled labels give the same estimate, it follows the rate and says nothing
+    empty = found + grid(labels(True), "cifar10", data="cifar10")
+    assert state("I07", empty) == "undecided"
 
 
 def test_the_best_cells_of_three_tasks():
@@ -198,10 +203,67 @@ def test_the_best_cells_of_three_tasks():
     found = grid(lambda b2, b1, e: tasks(b2, b1, e) | dict(
         inception=4 - abs(b2 - 1) - abs(b1 + 1) + e))
     assert state("I01", found) == "supported"
-    assert state("I01", grid(lambda b2, b1, e: dict.fromkeys(
-        ("psnr", "inception", "rbf_svm_mu2"), -b2 - b1 + e))) == "undecided"
+    same = grid(lambda b2, b1, e: dict.fromkeys(
+        ("psnr", "inception", "rbf_svm_mu2"), -b2 - b1 + e))
+    assert state("I01", same) == "contradicted"  # one cell is the best at all
     winners, cell = best(found, "beta_z2+beta_z1", "psnr", -1)
     assert cell == (0.1, 0.1) and len(winners) == 3
+
+
+def test_the_best_cell_off_the_diagonal():
+    def peak(at2, at1):
+        return grid(lambda b2, b1, e: dict.fromkeys(
+            ("psnr", "inception", "rbf_svm_mu2"), 20 - abs(b2 - at2) - abs(b1 - at1) + e))
+
+    assert state("I02", peak(1, -1)) == "supported"
+    assert state("I02", peak(0, 0)) == "contradicted"
+
+
+def above_the_diagonal(gain, past=0.0, sets=("svhn", "cifar10"), **kw):
+    """PSNR rises with the total; cells with beta1 < beta2 are ``gain`` above the line."""
+    def cells(b2, b1, e):
+        total = 9 - b2 - b1 - (b1 < b2) * 0.3 + past * (b2 == 1 and b1 == -1)
+        return dict(rate=total, psnr=2 * total + e + gain * (b1 < b2) + 9 * (total > 11)
+                    - 3 * (b1 > b2))
+
+    return sum((grid(cells, where, data=where, **kw) for where in sets), [])
+
+
+def test_a_gain_over_the_line_through_the_diagonal():
+    assert state("I04", above_the_diagonal(0.5)) == "supported"
+    assert state("I04", above_the_diagonal(-0.5)) == "contradicted"
+    assert state("I04", above_the_diagonal(0.5, seeds=1)) == "undecided"
+    [verdict] = report.verdicts("information-trading", above_the_diagonal(0.5, seeds=1), ["I04"])
+    assert verdict["leans"] == "means agree" and "best gain 0.5" in verdict["reason"]
+    # 9 dB more, but past the end of the diagonal: against whom?
+    assert state("I04", above_the_diagonal(-0.5, past=4.0)) == "contradicted"
+    # most of the way it is below, and one cell passes the line
+    rule = [r for r in report.targets.rules("information-trading") if r["claim"] == "I04"][0]
+    found = above_the_diagonal(-0.5, sets=("svhn",))
+    for r in found:
+        if r["settings"]["beta_z2"] == 1.0 and r["settings"]["beta_z1"] == 0.1:
+            r["metrics"]["psnr"] += 0.9
+    told = run_test(rule, found)
+    assert told["effect"] == pytest.approx(0.4, abs=0.1) and told["p"][0] < 0.02
+    assert told["n"] == 3 and told["p"][1] > 0.9
+
+
+def test_the_best_that_still_moved_must_be_the_best_without_too():
+    def one(b2, b1, e):
+        return dict.fromkeys(("psnr", "inception", "rbf_svm_mu2"),
+                             20 - abs(b2 - 1) - abs(b1 + 1) + e)
+
+    def moving(found):
+        return [r | {"scale": r["scale"] | {"grid": [5, 21]}, "convergence": {
+            "converged": r["seed"] > 0 or r["settings"] != dict(
+                model="GHVAE", beta_z2=10.0, beta_z1=0.1)}} for r in found]
+
+    def alone(b2, b1, e):
+        return {k: v - 3 * (b2 != b1 and (b2, b1) != (1, -1)) for k, v in one(b2, b1, e).items()}
+
+    assert state("I02", moving(grid(one))) == "supported"  # the next best is off it as well
+    assert state("I02", grid(alone)) == "supported"
+    assert state("I02", moving(grid(alone))) == "undecided"
 
 
 def test_a_grid_of_which_cells_are_missing_has_no_best_one():
@@ -254,17 +316,25 @@ def test_choosing_gains_nothing():
 
 def test_a_selector_compares_two_settings():
     found = grid(lambda b2, b1, e: {})
-    for sign, count in (("<", 30), ("=", 15), (">", 30)):
+    for sign, count in (("<", 30), ("=", 15), (">", 30), ("!=", 60), ("<=", 45), (">=", 45)):
         assert len(chosen(found, parse(f"where=beta_z2 {sign} beta_z1", "svhn"))) == count
 
 
 def test_the_worst_cell_decides_a_bound():
     def bounded(worst):
-        return grid(lambda b2, b1, e: dict(
-            best_accuracy_mu2=0.3, accuracy_bound=0.5 + e + (worst if b2 == b1 == 0 else 0)))
+        def one(where, by):
+            return grid(lambda b2, b1, e: dict(
+                best_accuracy_mu2=0.3, accuracy_bound=0.5 + e + (by if b2 == b1 == 0 else 0)),
+                where, data=where)
+
+        return [r | {"scale": r["scale"] | {"grid": [5, 21]}} for r in (
+            *one("svhn", 0), *one("cifar10", 0), *one("mnist", worst))]
 
     assert state("I11", bounded(0)) == "supported"
     assert state("I11", bounded(-0.4)) == "contradicted"
+    moved = [r | {"convergence": {"converged": k != 3}} for k, r in enumerate(bounded(0))]
+    [verdict] = report.verdicts("information-trading", moved, ["I11"])
+    assert verdict["state"] == "supported" and verdict["tests"][0]["n"] == 3
 
 
 def test_two_models_cell_by_cell():
@@ -285,7 +355,8 @@ def test_two_metrics_at_their_own_best_cells():
             {f"{n}_mu2": 0.5 - b2 / 10 + e / 50 for n in names}
             | {f"{n}_mu1": 0.5 - b1 / 10 + better * mu1[n] / 20 - e / 50 for n in names})
 
-    cifar = grid(lambda b2, b1, e: {f"{n}_mu{i}": 0.4 + i / 10 + e / 50 for i in (1, 2)
-                                    for n in ("logistic", "rbf_svm")}, "cifar10", data="cifar10")
+    cifar = grid(lambda b2, b1, e: {
+        f"{n}_mu{i}": 0.4 + i / 10 + e / 50 for i in (1, 2)
+        for n in ("logistic", "linear_svm", "rbf_svm", "knn")}, "cifar10", data="cifar10")
     assert state("I10", grid(table1(1)) + cifar) == "supported"
     assert state("I10", grid(table1(-1)) + cifar) == "contradicted"

@@ -99,7 +99,7 @@ def test_the_rules_are_well_formed():
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
         assert rule["test"] in ("below", "above", "within", "apart", "fisher", "trend", "ranks",
-                                "always below", *CELLS)
+                                "always below", "beyond", *CELLS)
         sides = [parse(rule["a"], rule["experiment"])]
         if rule["test"] == "trend":
             assert rule["b"] in ("increasing", "decreasing") and sides[0]["over"]

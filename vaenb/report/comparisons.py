@@ -5,6 +5,7 @@ Each gives a dict: ``n`` (seeds, cells or runs with a value), ``used`` (the reco
 the means lie on the claim's side); where these are enough ``p`` (for, against) and ``effect``.
 """
 
+import itertools
 import math
 import statistics
 from collections import Counter
@@ -15,7 +16,7 @@ from vaenb.report import records as rec
 from vaenb.report.paired import interval, p_below, p_within, rounding
 from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse
 
-PAIRED = "below", "above", "within", "apart", "fisher", "always below"
+PAIRED = "below", "above", "within", "apart", "fisher", "always below", "beyond"
 OF_MODELS = (  # over the cells of a grid
     "correlates", "anticorrelates", "depends", "varies more", "explains", "explains less", "bends")
 
@@ -23,7 +24,9 @@ OF_MODELS = (  # over the cells of a grid
 def compared(rule: dict, sets: list, sides: list[dict], found: list[dict]) -> dict:
     """The rule's test on one group of records a side; ``sides`` are the selectors that chose them
     from ``found``. Raises VaenbError where the rule is ambiguous for these records."""
-    if rule["test"] in PAIRED:
+    if rule["test"] == "beyond":
+        out = _beyond(rule, *sets)
+    elif rule["test"] in PAIRED:
         out = _compare(rule, *sets, *sides)
     elif rule["test"] in OF_MODELS:
         out = _cells(rule, sets[0], sides[0], *sets[1:])
@@ -88,7 +91,8 @@ def _compare(rule, a, b, sa, sb):
     if rule["b"].startswith("number:"):
         values_b = dict.fromkeys(values_a, float(rule["b"].removeprefix("number:")))
     margin = float(rule["margin"] or 0)
-    out = dict(used=used_a + used_b, said=", ".join(filter(None, (said_a, said_b))))
+    used = list({id(r): r for r in used_a + used_b}.values())  # two metrics of one are one record
+    out = dict(used=used, said=", ".join(filter(None, (said_a, said_b))))
     if rule["test"] == "fisher":
         table = []
         for values in (values_a, values_b):
@@ -122,6 +126,49 @@ def _compare(rule, a, b, sa, sb):
     low, high = interval(d, hidden)
     return out | dict(p=p, effect=effect, low=low, high=high,
                       text=f"{out['text']} [{low:.4g}, {high:.4g}]")
+
+
+def _beyond(rule, cells, line):
+    """By how much the best of ``cells`` passes the line through the models of ``line``, at its own
+    place along it ("METRIC | PLACE"), seed by seed; who lies past an end of the line has nothing
+    to be held against. The seed that is judged does not choose, where there are others; that none
+    passes it is asked of the very best."""
+    metric, along = (m.strip() for m in rule["metric"].split("|"))
+    gains: dict[tuple, dict] = {}
+    for seed in {r["seed"] for r in cells} & {r["seed"] for r in line}:
+        points = sorted((measured(r, along), measured(r, metric)) for r in line
+                        if r["seed"] == seed and math.isfinite(measured(r, metric)))
+        for r in cells:
+            x, y = measured(r, along), measured(r, metric)
+            if r["seed"] == seed and points and points[0][0] <= x <= points[-1][0] \
+                    and math.isfinite(y):
+                gains.setdefault(cell_of(r), {})[seed] = y - _between(points, x)
+    most = max(map(len, gains.values()), default=0)
+    gains = {place: of for place, of in gains.items() if len(of) == most}
+    seeds = sorted({seed for of in gains.values() for seed in of})
+    out = dict(used=cells + line, n=len(seeds), said=f"{len(gains)} cells beside the line")
+    if not seeds:
+        return out
+    d = []
+    for seed in seeds:
+        here = {place: of for place, of in gains.items() if seed in of}
+        others = {place: [v for s, v in of.items() if s != seed] or [of[seed]]
+                  for place, of in here.items()}
+        d.append(here[max(others, key=lambda place: statistics.fmean(others[place]))][seed])
+    largest = [max(of[seed] for of in gains.values() if seed in of) for seed in seeds]
+    effect = statistics.fmean(d)
+    out |= dict(effect=effect, leans=effect > 0, text=f"best gain {effect:.3g}")
+    if len(d) < 2:
+        return out
+    return out | dict(p=(p_below([-x for x in d]), p_below(largest)))
+
+
+def _between(points, x):
+    """The height at x of the line through sorted points."""
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if x <= x1:
+            return y0 + (y1 - y0) * (x - x0) / ((x1 - x0) or 1)
+    return points[-1][1]
 
 
 def _trend(rule, found, selector):

@@ -8,7 +8,8 @@ from vaenb.errors import VaenbError
 from vaenb.report import records as rec
 from vaenb.report import targets
 
-_COMPARE = {"<": operator.lt, "=": operator.eq, ">": operator.gt}
+_COMPARE = {"<": operator.lt, "<=": operator.le, "=": operator.eq, "!=": operator.ne,
+            ">=": operator.ge, ">": operator.gt}
 
 
 def parse(text: str, experiments: str) -> dict:

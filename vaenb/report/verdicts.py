@@ -7,11 +7,11 @@ chapter that could be computed. A claim holds when all its tests hold and fails 
 
 A test wants runs that have come to rest. Where the training still moved at its end, what holds
 after all its steps must hold after half of them or fewer too: if the same models were also
-trained so much shorter, both tests are made and the larger p counts. A test over the models of a
-grid is made with those that moved and without them, if enough are left, and again the larger p
-counts. Runs of the paper's own length need no rest, since the claim speaks of them, unless the
-rule says "rest=always": then it is about the end of slow runs. Of runs at several scales, the
-largest that has the seeds and values a test asks for decides it.
+trained so much shorter, both tests are made and the larger p counts. A test on the models of a
+grid, over them or of the best of them, is made with those that moved and without them, if enough
+are left, and again the larger p counts. Runs of the paper's own length need no rest, since the
+claim speaks of them, unless the rule says "rest=always": then it is about the end of slow runs. Of
+runs at several scales, the largest that has the seeds and values a test asks for decides it.
 
 Beside an undecided claim stands on which side the means lie, which is no verdict: one seed has it.
 """
@@ -65,7 +65,7 @@ def run_test(rule: dict, found: list[dict]) -> dict:
         return out | first
     if told["lacks"] != "rest":
         return out | told
-    for others, said in _again(rule, choices, told["used"]):
+    for others, said in _again(rule, choices):
         second = _decide(rule, others, sides, found)
         if second["lacks"] == "rest" or second["state"] == "computed":
             return out | told | _both(told, second, said)
@@ -73,13 +73,14 @@ def run_test(rule: dict, found: list[dict]) -> dict:
     return out | told
 
 
-def _again(rule, choices, used):
+def _again(rule, choices):
     """What a test whose runs still moved must hold for too, in words beside: over a grid without
     them, else runs of half the steps or fewer."""
-    if rule["test"] in OF_MODELS:
-        moving = {cell_of(r) for r in used if not _rests(r)}
+    if rule["test"] in OF_MODELS or any(rec.grid_cells(group[0]) for group in choices[0]):
+        moving = {cell_of(r) for group in choices[0] for r in group if not _rests(r)}
         kept = [[r for r in group if cell_of(r) not in moving] for group in choices[0]]
-        yield kept, f"without {len(moving)} that still moved"
+        if all(kept):
+            yield kept, f"without {len(moving)} that still moved"
     early = next((c for c in choices[1:] if shorter(c[0][0], choices[0][0][0])), None)
     if early:
         yield early, f"after {early[0][0]['steps']} steps"
@@ -114,7 +115,8 @@ def _decide(rule, sets, sides, found) -> dict:
     cells = rule["test"] in OF_MODELS
     out = dict(used=[], n=0, lacks="")
     for group, side in zip(sets, sides, strict=True):
-        if side["best"] and (reason := _cells_to_come(group, found)):
+        wants = side["best"] or rule["test"] == "beyond"
+        if wants and (reason := _cells_to_come(group, found)):
             return out | dict(state="undecided", reason=reason, lacks="values")
     try:
         out |= compared(rule, sets, sides, found)

@@ -97,7 +97,8 @@ def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: None)
     fig = plt.figure()
     chapter("cpu").finish(fig, [entry(0.1), entry(1.0)])
-    assert fig.get_supxlabel() == "ours, cpu: 10 of 100 steps, 1 seed; a tenth of it"
+    told = "ours, cpu: 10 of 100 steps, 1 seed, on tetrominoes; a tenth of it"
+    assert fig.get_supxlabel() == told
     plt.close(fig)
 
 

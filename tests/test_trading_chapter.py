@@ -221,6 +221,30 @@ def test_cells_above_the_bound_are_found(chapter, capsys):
     assert told.splitlines()[1].split()[-1] == "2.0"  # 5 points are two standard errors of 2.5
 
 
+def test_what_is_gained_over_the_diagonal_at_the_same_total(chapter):
+    def cell(rate, psnr):
+        return dict(rate=rate, psnr=psnr)
+
+    cells = {(1.0, 1.0): cell(10, 20), (0.1, 0.1): cell(30, 24), (1.0, 0.1): cell(20, 22.5),
+             (10.0, 1.0): cell(15, 20.5), (0.1, 1.0): cell(20, 30), (10.0, 0.1): cell(31, 30)}
+    assert chapter["above_diagonal"](cells) == {  # nothing past the end of the line
+        (1.0, 0.1): (0.5, 20), (10.0, 1.0): (-0.5, 15)}
+    assert chapter["above_diagonal"]({(10.0, 0.1): cell(31, 30)}) == {}
+
+
+def test_shuffled_labels_tell_what_the_estimate_is_without_any(chapter):
+    """Narrow posteriors give H(y) whatever the labels; wide ones nothing."""
+    torch.manual_seed(0)
+    y, mean = torch.arange(400) % 10, torch.randn(400, 8)
+    for log_std, told in ((-9.0, math.log(10)), (4.0, 0.0)):
+        q = models.latents.Gaussian(mean, torch.full_like(mean, log_std))
+        assert chapter["shuffled_information"](q, y, 0) == pytest.approx(told, abs=0.02)
+    means = 4.0 * torch.nn.functional.one_hot(y, 10)
+    q = models.latents.Gaussian(means, torch.zeros_like(means))
+    assert measure.label_information(*q, y).mi > 1.8
+    assert chapter["shuffled_information"](q, y, 0) < 0.2
+
+
 def test_a_piece_of_a_grid_without_the_diagonal_has_its_table(chapter, capsys):
     chapter["display"] = lambda table: print(table)
     one = dict(settings=dict(beta_z2=0.1, beta_z1=10.0), seed=0, profile="cpu", when="2026",

@@ -84,7 +84,9 @@ class Chapter:
         import matplotlib.pyplot as plt
 
         chosen = [largest for found in sets if (largest := records.largest(found))]
-        scales = dict.fromkeys(records.scale_text(largest) for largest in chosen)
+        scales = dict.fromkeys(
+            f"{records.scale_text(largest)}, on " + " and ".join(sorted(
+                {r["data"]["name"] for r in largest})) for largest in chosen)
         notes = {r["data"].get("note") or "" for largest in chosen for r in largest} - {""}
         told = [f"ours, {'; '.join(scales)}"] if chosen else ["ours: not run in this profile"]
         fig.supxlabel("; ".join(told + sorted(notes)), fontsize="x-small", color="0.35", wrap=True)

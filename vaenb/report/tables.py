@@ -86,6 +86,8 @@ def number(mean: float, spread: float = math.nan) -> str:
     known = math.isfinite(spread) and spread > 0
     if not known and 1e-4 < abs(mean) < 1e4:
         return f"{mean:.4g}".replace("-", "−")
+    if known and max(abs(mean), spread) < 1e-4:
+        return f"{mean:.0e} ± {spread:.0e}".replace("-", "−")
     first = float(f"{spread:.0e}"[0]) if known else 0
     digits = (1 if first < 3 else 0) - math.floor(math.log10(spread)) if known else 0
     digits = max(0, min(digits, 5 - size, 6))  # records keep six
@@ -116,7 +118,9 @@ def caption(found: list[dict]) -> str:
     if not found:
         return "ours: not run in this profile"
     notes = {(r.get("data") or {}).get("note") for r in found} - {None}
-    return (f"Ours is {records.scale_text(found)}. Mean ± standard deviation over seeds. "
+    spread = max(map(len, records.seeds_of(found).values())) > 1
+    return (f"Ours is {records.scale_text(found)}. "
+            f"{'Mean ± standard deviation over seeds. ' * spread}"
             f"Data: {'; '.join(sorted(notes))}.")
 
 

@@ -189,16 +189,51 @@ def test_images_come_from_all_over_the_file_and_their_hash_is_that_of_the_binary
     assert np.array_equal(seen, grey[rows, 0, 0, 0]) and set(seen) == set(range(50))
     lit = t.take(np.arange(100), SimpleNamespace(bernoulli=lambda p: p))
     assert torch.equal(lit, data.unit(torch.from_numpy(ds.train_x[rows])))
-    for part, step in (("valid", 8), ("test", 16)):
+    for part, step in (("valid", 8), ("test", 1)):
         shown = torch.cat(t.stack[part])
         expected = data.binarised(getattr(ds, f"{part}_x"), 0)[::step]
         expected = data.unit(torch.from_numpy(expected))
         assert shown.sum() == expected.sum() and not torch.equal(shown, expected)  # in a mix: a
         assert set(map(str, shown)) == set(map(str, expected))  # batch has many alphabets
+    assert sum(map(len, t.stack["scored"])) == 25 and t.scale["tested"] == [400, 8070]
+    assert t.scale["IW-NLL on"] == [25, 8070]
     assert t.described["sha256"] != ds.sha256 and "evenly spaced" in t.described["note"]
     other = data.binarised(ds.test_x, 1)
     monkeypatch.setattr(data, "binarised", lambda x, seed: other)
     assert chapter["image_task"]("omniglot").described["sha256"] != t.described["sha256"]
+
+
+def test_what_is_scored_is_evenly_spread_over_all_lengths(chapter):
+    batches = [torch.full((rows, length), length) for length, rows in ((3, 7), (4, 1), (9, 12))]
+    few = chapter["scored"](batches, 10)
+    assert torch.cat([x[:, 0] for x in few]).tolist() == [3] * 4 + [9] * 6
+    every = chapter["scored"](batches, 0)
+    assert every is batches and chapter["scored"](batches, 99) is batches
+
+
+def test_text_is_measured_whole_and_scored_in_part(chapter, monkeypatch, tmp_path):
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.txt").write_text("\n".join("a " * (k % 9 + 1) for k in range(90)))
+    size = dict(words=0, train=30, units=4, batch=4, test=20)
+    monkeypatch.setitem(chapter, "profile", "cpu")
+    monkeypatch.setitem(chapter, "scale", chapter["scale"] | {str(tmp_path): size})
+    t = chapter["text_task"](str(tmp_path))
+    assert t.scale["tested"][0] == 90 and t.scale["IW-NLL on"] == [20, 10000]
+    lengths = {x.shape[1] for x in t.stack["scored"]}
+    assert lengths == {x.shape[1] for x in t.stack["test"]} and len(lengths) == 9
+
+
+def test_a_frame_after_a_decay_tells_of_the_best_model(monkeypatch):
+    monkeypatch.setenv("VAENB_PROFILE", "smoke")
+    frame = cells("04_lagging_inference", until="figure3")["frame"]
+    kept = dict(points=np.zeros((4, 2, 2)), steps=np.array([0, 10, 20, 30]),
+                epochs=np.array([0, 1, 2, 3]), aggressive=np.zeros(4))
+    curves = dict(lr=np.array([1, 1, 0.5, 0.5]), rate=np.array([5.0, 6, 7, 8]),
+                  mi=np.zeros(4), neg_elbo=np.array([40.0, 42, 39, 41]))
+    told = [frame(kept, curves, k, (3, 30)) for k in range(4)]
+    assert [t["values"].get("−ELBO (nats)") for t in told] == [None, 40, 40, 39]
+    assert "back to the best model, of epoch 1" in told[2]["label"]
+    assert "back" not in told[1]["label"] and "the end: the best model" in told[3]["label"]
 
 
 def test_a_sentence_that_is_too_long_is_refused(chapter, monkeypatch, tmp_path):

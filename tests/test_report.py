@@ -98,13 +98,14 @@ def test_the_rules_are_well_formed():
     assert {r["claim"] for r in rules} == named and len(rules) > 100
     for rule in rules:
         assert rule["claim"] in claims and int(rule["seeds"]) >= 3 and float(rule["alpha"]) == 0.05
-        assert rule["test"] in ("below", "above", "within", "apart", "fisher", "trend", "ranks",
-                                "always below", "beyond", *CELLS)
+        test = rule["test"].removeprefix("given ")
+        assert test in ("below", "above", "within", "apart", "fisher", "trend", "ranks",
+                        "always below", "beyond", *CELLS)
         sides = [parse(rule["a"], rule["experiment"])]
         if rule["test"] == "trend":
             assert rule["b"] in ("increasing", "decreasing") and sides[0]["over"]
         elif rule["b"].startswith("number:"):
-            assert rule["test"] in ("below", "above") and float(rule["b"].partition(":")[2]) > 0
+            assert test in ("below", "above") and float(rule["b"].partition(":")[2]) > 0
         elif not rule["b"].startswith("printed:"):
             sides.append(parse(rule["b"], rule["experiment"]))
         assert all(side["experiments"] for side in sides)
@@ -698,7 +699,7 @@ def test_above_wants_the_margin(gap, place):
 
 def test_a_full_run_that_fails_refutes_whatever_the_others_were():
     row = dict.fromkeys(("id", "paper", "where", "claim", "note"), "")
-    test = dict(a="", b="", test="below", metric="m", reason="")
+    test = dict(a="", b="", test="below", metric="m", reason="", experiment="")
     told = _claim(row, [test | dict(state="fails", used=ablation(scale=FULL)),
                         test | dict(state="undecided", used=ablation())])
     assert told["state"] == "not reproduced" and told["profile"] == "full"

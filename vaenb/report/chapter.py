@@ -50,9 +50,10 @@ class Chapter:
         return [e for e in entries if records.identity(e) not in done]
 
     def budget(self, planned: dict[str, tuple[str, int]], steps: int) -> tables.Table:
-        """A row an experiment: ``planned`` gives its data and number of models, the records of
-        runs of ``steps`` steps (0: of any length) their time. Raises VaenbError where the one
-        experiment that is asked for is not planned."""
+        """A row an experiment: ``planned`` gives its data, one of whose words names the set that a
+        rule may speak of, and its number of models; the records of runs of ``steps`` steps (0: of
+        any length) give their time. Raises VaenbError where the one experiment that is asked for
+        is not planned."""
         if self.only and self.only not in planned:
             raise VaenbError(f"only={self.only!r} is no experiment of this chapter: take one of "
                              f"{', '.join(planned)}")
@@ -64,7 +65,8 @@ class Chapter:
             spent = [r["seconds"] for r in found if r["seconds"]]
             devices |= {r["device"] for r in found}
             each = np.mean(spent) if spent else np.nan
-            claims = sorted({rule["claim"] for rule in targets.rules(self.paper) if any(
+            claims = sorted({rule["claim"] for rule in targets.rules(self.paper)
+                             if rule["data"] in ("", *data.split()) and any(
                 name in parse(rule[side], rule["experiment"])["experiments"]
                 for side in "ab" if "=" in rule[side] or side == "a")})
             rows.append([(name, "", ""), (data, "", ""), *(

@@ -3,7 +3,9 @@
 Comparisons are paired over shared seeds; where a side is the best of several settings, each seed
 is judged at the setting that is best on the others. Every test gives two one-sided p-values, that
 the claim holds and that it fails; each family is corrected after Holm over all tests of the
-chapter that could be computed. A claim holds when all its tests hold and fails when one fails.
+chapter that could be computed. A claim holds when all its tests hold and fails when one fails. A
+"given" test is a premise: where it does not hold, the claim's tests on the same experiment are
+about nothing.
 
 A test wants runs that have come to rest. Where the training still moved at its end, what holds
 after all its steps must hold after half of them or fewer too: if the same models were also
@@ -39,7 +41,9 @@ def _alike(a: list[dict], b: list[dict]) -> bool:
 def run_test(rule: dict, found: list[dict]) -> dict:
     """One rule on records: state ("holds" and "fails" await ``verdicts`` and Holm: "computed"),
     reason, p (for, against), effect with its 95 % interval, n, and the records used."""
-    out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b")} | dict(used=[], n=0)
+    out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b", "experiment")}
+    out |= dict(used=[], n=0)
+    rule = rule | dict(test=rule["test"].removeprefix("given "))
     sides = [parse(rule["a"], rule["experiment"])]
     pair, cells = rule["test"] in PAIRED, rule["test"] in OF_MODELS
     if pair and (not rule["b"] or rule["b"].startswith("number:")):
@@ -169,19 +173,25 @@ def _incomparable(test: dict, record: dict) -> bool:
 def _claim(row: dict, results: list[dict]) -> dict:
     out = {k: row[k] for k in ("id", "paper", "where", "claim", "note")} | dict(tests=results)
     states = Counter(t["state"] for t in results)
-    deciding = [t for t in results if t["state"] == "fails"] or results
+    without = [t for t in results if t["test"].startswith("given ") and t["state"] != "holds"]
+    void = {t["experiment"] for t in without}
+    failed = [t for t in results if t["state"] == "fails" and t["experiment"] not in void]
+    deciding = failed or results
     used = [r for t in deciding for r in t["used"]]
     profiles = sorted({r["profile"] for r in used})
     out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="")
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
         return out | dict(state="not run", reason=reason)
-    if not states["fails"] and states["holds"] < len(results):
-        told = _told([t for t in results if t["state"] != "holds"])
-        return out | dict(state="undecided", reason=told, leans=_leaning(results))
+    if not failed and states["holds"] < len(results):
+        told = _told(without or [t for t in results if t["state"] != "holds"])
+        real = [t for t in results if not t["test"].startswith("given ")]
+        moot = any(t.get("leans") is False for t in without)
+        return out | dict(state="undecided", reason="the premise: " * bool(without) + told,
+                          leans="" if moot else _leaning(real))
     full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
     told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
-    return out | dict(state=STATES["fails" if states["fails"] else "holds"][full], reason=told)
+    return out | dict(state=STATES["fails" if failed else "holds"][full], reason=told)
 
 
 def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]:

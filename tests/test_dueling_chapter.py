@@ -131,3 +131,21 @@ def test_codes_that_are_all_the_same_are_laid_out_too(chapter):
     assert chapter["plane"](same).shape == (30, 2) and np.isfinite(chapter["plane"](same)).all()
     two = torch.randn(30, 2)
     assert np.array_equal(chapter["plane"](two), two.numpy())
+
+
+def test_codes_of_about_one_rate_stand_side_by_side(chapter):
+    def run(name, beta, rate, mlp, seed):
+        return dict(settings=dict(model=name, beta=beta, lam=float(name[0] == "D"), latents=2),
+                    seed=seed, profile="cpu", scale={}, experiment="table1", data={}, when="",
+                    metrics=dict(rate=rate, mlp_accuracy=mlp, distortion=60.0,
+                                 reconstruction_accuracy=mlp / 2))
+
+    rows = [("PixelCNN", 0.1, 5.0, 0.4), ("PixelCNN", 1.0, 0.0, 0.1),
+            ("Dueling Decoder", 1.0, 5.8, 0.7), ("Dueling Decoder", 0.1, 6.2, 0.8),
+            ("Dueling Decoder", 0.5, 0.1, 0.2), ("CNN", 1.0, 5.0, 0.9)]
+    table = chapter["matched"]([run(*row, seed) for row in rows for seed in range(2)])
+    [cells] = table.rows  # not where the code is empty, nor more than a nat apart
+    assert [text for text, _, _ in cells] == [
+        "PixelCNN, β 0.1, 2 latents", "Dueling Decoder, β 1, λ 1, 2 latents",
+        "5.0", "5.8", "60.0", "60.0", "0.40", "0.70", "0.20", "0.35"]
+    assert len(table.header) == 10 and "less than 1 nat apart" in table.caption

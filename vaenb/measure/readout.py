@@ -67,7 +67,8 @@ def read_out(
         return nn.functional.cross_entropy(net(batch[0]), batch[1]), {}
 
     runs = fit(make, loss, ((z - mean) / scale, y), [dict(seed=seed)], steps,
-               batch=min(128, len(z)), lr=half_cosine(3e-3, steps), device="cpu", progress=False)
+               batch=min(128, len(z)), lr=half_cosine(3e-3, steps), device="cpu", progress=False,
+               every=max(1, steps // 250))
     [net], [history] = runs.models, runs.history
     with torch.no_grad():
         logits = net((test_z - mean) / scale)

@@ -63,14 +63,15 @@ def batches(model, x, chunk: int):
 
 def rows_at_once(model, rows: int | None) -> int:
     """``rows``; for None how many codes to decode at once: 200 on a CPU and 8192 on a GPU, fewer
-    where the decoder's raw output is large (at most 128 MiB and 4 GiB of float32).
+    where the decoder's raw output is large (at most 128 MiB and 4 GiB of float32); 1024 at most
+    for autoregressive decoders, whose layers are as large.
     """
     if rows is not None:
         at_least_one(rows=rows)
         return rows
     like = next(model.parameters())
     most, numbers = (8192, 2**30) if like.is_cuda else (200, 2**25)
-    if model.decode is None:  # autoregressive ones bound their own memory
-        return most
+    if model.decode is None:  # autoregressive: many layers of an image's size
+        return min(most, 1024)
     out = model.decode(torch.zeros(1, model.latents, device=like.device, dtype=like.dtype))
     return min(most, max(1, numbers // out.numel()))

@@ -107,8 +107,10 @@ class Captured:
         """A step in which waiting for the device is an error: what waits is not captured at all,
         since a capture that fails leaves its memory bound."""
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the mode is a prototype
+                torch.cuda.set_sync_debug_mode("error")
             self._step()
         except RuntimeError as error:
             if is_out_of_memory(error):

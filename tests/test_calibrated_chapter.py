@@ -1,5 +1,6 @@
 """Chapter 1: what its rows hand to the trainer, and which printed numbers they answer."""
 
+import numpy as np
 import pytest
 from cells import cells
 
@@ -50,3 +51,16 @@ def test_inputs_and_numbers_of_other_data_answer_nothing(chapter):
         assert "Table 4|CIFAR VAE (small)|Gaussian VAE||-log p" not in found
         [mass] = [k for k in found if k.startswith("Table 5") and k.endswith("-log p")]
         assert found[mass] == "disc_nll"
+
+
+def test_a_bound_with_the_variance_of_the_test_images(chapter):
+    """Where the variance is the error already, nothing changes; else it is the least there is."""
+    def bound(error, sigma2, dims=10, rate=3.0):
+        return rate, dims / 2 * np.log(2 * np.pi * sigma2) + dims * error / (2 * sigma2)
+
+    for sigma2 in (0.02, 0.5):
+        rate, distortion = bound(0.02, sigma2)
+        told, error = chapter["refitted"](
+            dict(rate=rate, distortion=distortion, sigma2=sigma2), 10)
+        assert error == pytest.approx(0.02)
+        assert told == pytest.approx(sum(bound(0.02, 0.02))) and told <= rate + distortion + 1e-9

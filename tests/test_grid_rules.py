@@ -15,6 +15,7 @@ from vaenb.report.association import (
     rank_correlation,
     varies_more,
 )
+from vaenb.report.comparisons import above_line
 from vaenb.report.selectors import best, best_by_others, chosen, parse
 from vaenb.report.verdicts import run_test
 
@@ -246,6 +247,14 @@ def test_a_gain_over_the_line_through_the_diagonal():
     told = run_test(rule, found)
     assert told["effect"] == pytest.approx(0.4, abs=0.1) and told["p"][0] < 0.02
     assert told["n"] == 3 and told["p"][1] > 0.9
+
+
+def test_above_a_line():
+    line = [(10.0, 20.0), (0.0, 10.0), (20.0, 22.0)]  # in any order
+    assert above_line(line, 5.0, 16.0) == 1 and above_line(line, 15.0, 20.0) == -1
+    assert above_line(line, 20.0, 22.0) == 0 and above_line([(3.0, 4.0)], 3.0, 5.0) == 1
+    assert all(math.isnan(above_line(*none)) for none in (
+        (line, 20.1, 30.0), (line, -0.1, 30.0), ([], 1.0, 1.0), (line, 5.0, math.nan)))
 
 
 def test_the_best_that_still_moved_must_be_the_best_without_too():

@@ -618,6 +618,20 @@ def test_the_style_is_opaque_and_light():
         assert tuple(matplotlib.rcParams["figure.figsize"]) == figures.WIDE
 
 
+def test_one_legend_names_each_thing_once():
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, 2)
+    figures.legend(fig)
+    assert not fig.legends  # nothing has a name
+    for ax, names in zip(axes, (("a", "b"), ("b", "_hidden", "c")), strict=True):
+        for name in names:
+            ax.plot([0, 1], label=name)
+    figures.legend(fig, ncols=3)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b", "c"]
+    plt.close(fig)
+
+
 def test_a_strip_places_images_row_by_row_on_white():
     images = np.stack([np.full((1, 2, 3), v, np.uint8) for v in (10, 20, 30)])
     sheet = figures.strip(images, cols=2, gap=1)

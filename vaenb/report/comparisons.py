@@ -5,10 +5,11 @@ Each gives a dict: ``n`` (seeds, cells or runs with a value), ``used`` (the reco
 the means lie on the claim's side); where these are enough ``p`` (for, against) and ``effect``.
 """
 
-import itertools
 import math
 import statistics
 from collections import Counter
+
+import numpy as np
 
 from vaenb.errors import VaenbError
 from vaenb.report import association, targets
@@ -136,13 +137,12 @@ def _beyond(rule, cells, line):
     metric, along = (m.strip() for m in rule["metric"].split("|"))
     gains: dict[tuple, dict] = {}
     for seed in {r["seed"] for r in cells} & {r["seed"] for r in line}:
-        points = sorted((measured(r, along), measured(r, metric)) for r in line
-                        if r["seed"] == seed and math.isfinite(measured(r, metric)))
+        points = [(measured(r, along), measured(r, metric)) for r in line
+                  if r["seed"] == seed and math.isfinite(measured(r, metric))]
         for r in cells:
-            x, y = measured(r, along), measured(r, metric)
-            if r["seed"] == seed and points and points[0][0] <= x <= points[-1][0] \
-                    and math.isfinite(y):
-                gains.setdefault(cell_of(r), {})[seed] = y - _between(points, x)
+            gain = above_line(points, measured(r, along), measured(r, metric))
+            if r["seed"] == seed and math.isfinite(gain):
+                gains.setdefault(cell_of(r), {})[seed] = gain
     most = max(map(len, gains.values()), default=0)
     gains = {place: of for place, of in gains.items() if len(of) == most}
     seeds = sorted({seed for of in gains.values() for seed in of})
@@ -163,12 +163,10 @@ def _beyond(rule, cells, line):
     return out | dict(p=(p_below([-x for x in d]), p_below(largest)))
 
 
-def _between(points, x):
-    """The height at x of the line through sorted points."""
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / ((x1 - x0) or 1)
-    return points[-1][1]
+def above_line(points: list[tuple[float, float]], x: float, y: float) -> float:
+    """How far y is above the line through ``points`` (x, y) at x; NaN past their ends."""
+    xs, ys = zip(*sorted(points), strict=True) if points else ((), ())
+    return y - float(np.interp(x, xs, ys)) if points and xs[0] <= x <= xs[-1] else math.nan
 
 
 def _trend(rule, found, selector):

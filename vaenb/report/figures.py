@@ -76,6 +76,14 @@ def marker(model: str) -> str:
     return _MARKERS[place % len(_MARKERS)]
 
 
+def legend(fig, **more) -> None:
+    """One legend of all panels of a figure, each name once; none where nothing has a name."""
+    named = {text: handle for ax in fig.axes for handle, text in zip(
+        *ax.get_legend_handles_labels(), strict=True)}
+    if named:
+        fig.legend(named.values(), named, fontsize="small", **more)
+
+
 def strip(images, cols: int, gap: int = 2) -> np.ndarray:
     """Images [N, C, H, W] as one picture [.., .., 3] uint8 with ``cols`` columns on white.
 

@@ -73,6 +73,7 @@ def test_run_takes_parameters_in_words_and_prints_the_folder(book):  # noqa: F81
     (("run", "1", "-p", "seeds"), "-p seeds lacks a value"),
     (("run", "1", "-p"), "lacks a value"),
     (("run", "1", "9", "--jobs", "2"), "there is no chapter '9'"),
+    (("run", "1", "--jobs", "2", "--cluster"), "leave one of --jobs and --cluster away"),
     (("merge", "9"), "there is no chapter '9'"),
     (("data", "minst"), "minst"),
     (("scoreboard", "--paper", "none"), "there is no paper 'none'; the papers are a, b"),

@@ -8,7 +8,7 @@ from torch import nn
 
 from vaenb import VaenbError, measure
 from vaenb.data import unit
-from vaenb.measure.chunks import RowRng
+from vaenb.measure.chunks import RowRng, evaluating
 from vaenb.models import VAE, Categorical, OptimalGaussian, SharedGaussian, small_vae
 from vaenb.train import Rng, key
 
@@ -165,6 +165,15 @@ def test_bytes_and_floats_agree_and_the_model_stays_as_it_was():
     posterior = measure.posteriors(model, x, chunk=4)
     torch.testing.assert_close(posterior.mean, model.posterior(unit(x)).mean.detach())
     assert posterior.log_std.shape == (11, 4)
+
+
+def test_products_are_not_rounded_while_measuring():
+    model = small_vae(OptimalGaussian(), (1, 8, 8), latents=4, width=2)
+    for rounded in (False, True):
+        torch.backends.cudnn.allow_tf32 = rounded
+        with evaluating(model):
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.allow_tf32 == rounded
 
 
 def test_large_outputs_are_decoded_in_fewer_rows(monkeypatch):

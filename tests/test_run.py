@@ -302,6 +302,19 @@ def test_gpus_go_round_among_the_jobs(book, monkeypatch):
     assert given == ["0", "1", "2", "0"]
 
 
+def test_full_without_a_gpu_is_said(book, monkeypatch, capfd):
+    write(book, "01_x", "print(profile)")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    run("1", dict(profile="smoke"))
+    assert "without a GPU" not in capfd.readouterr().err
+    run("1", dict(profile="full"))
+    assert "01_x: profile full runs here without a GPU" in capfd.readouterr().err
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    run("1", dict(profile="full"), again=True)
+    assert "without a GPU" not in capfd.readouterr().err
+
+
 def test_a_cluster_without_ray_is_said(book, monkeypatch):
     write(book, "01_x")
     monkeypatch.setitem(sys.modules, "ray", None)

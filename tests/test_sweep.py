@@ -221,7 +221,7 @@ def fsync(handle):
     real(handle)
 
 os.fsync = fsync
-loop.SAVE_SECONDS = -1.0  # save after every step
+loop.SAVE_SECONDS, loop.SAVE_SHARE = -1.0, 1.0  # save after every step
 t.sweep(t.mlp, steps=20, checkpoint=sys.argv[2])
 """
 
@@ -365,6 +365,8 @@ def test_out_of_memory_halves_the_chunk(monkeypatch, capsys):
     monkeypatch.setattr(Group, "step", lambda self: step([0] * 3))
     with pytest.raises(VaenbError, match="one model at batch 8 does not fit into the memory"):
         go(SWEEP, chunk=1)
+    assert together.is_out_of_memory(RuntimeError(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not together.is_out_of_memory(RuntimeError("shape mismatch"))
 
 

@@ -98,6 +98,9 @@ def run(
     """Run chapters and publish the executed notebooks under runs/; 75: the budget is spent."""
     from vaenb.run import run, run_many
 
+    if cluster and jobs > 1:
+        raise VaenbError("--jobs is for the GPUs of one machine, and a cluster runs as many at a "
+                         "time as it has: leave one of --jobs and --cluster away")
     given = {"profile": [profile]} if profile else {}
     for pair in parameter or ():
         name, equals, value = pair.partition("=")

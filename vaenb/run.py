@@ -134,6 +134,9 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
         _say(f"{_short(folder)} is there already{', made by other code' * old}: nothing to do "
              f"(--again runs it anew)")
         return folder
+    if profile == "full" and values.get("device") != "cuda" and not _gpus():
+        _say(f"{name}: profile full runs here without a GPU, for which most of it is meant: see "
+             f"the chapter's budget, or take --profile cpu")
     work = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     draft, failed = work / f"{name}.ipynb", folder.with_name(f"{folder.name}.FAILED.ipynb")
     start, environment = time.time(), dict(os.environ)

@@ -37,13 +37,17 @@ def at_least_one(**counts: int):
 
 @contextmanager
 def evaluating(model):
-    """No gradients and evaluation mode inside; every module's own mode is restored after."""
+    """No gradients and evaluation mode inside, and whole float32 products, where a GPU's
+    convolutions round theirs to 10 bits unless told not to; all is restored after."""
     modes = [(module, module.training) for module in model.modules()]
+    rounded = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
+        torch.backends.cudnn.allow_tf32 = rounded
         for module, training in modes:
             module.training = training
 

@@ -62,7 +62,8 @@ class Chapter:
         for name, (data, count) in planned.items():
             found = [r for r in self.read(name) if r["profile"] == shown
                      and steps in (0, r["steps"])]
-            spent = [r["seconds"] for r in found if r["seconds"]]
+            spent = [r["seconds"] + (r.get("measure_seconds") or 0) for r in found
+                     if r["seconds"]]
             devices |= {r["device"] for r in found}
             each = np.mean(spent) if spent else np.nan
             claims = sorted({rule["claim"] for rule in targets.rules(self.paper)
@@ -78,7 +79,7 @@ class Chapter:
         return tables.Table(
             ["experiment", "data", "models", "recorded", "seconds each", "hours in all",
              "for the claims"], rows,
-            f"Profile {shown}{steps}; times as recorded{where}.")
+            f"Profile {shown}{steps}; times as recorded, training and measuring{where}.")
 
     def finish(self, fig, *sets: list[dict]) -> None:
         """Say under a figure how much was run, on which data, and show it; the records of several

@@ -35,7 +35,7 @@ def device_name(device="cpu") -> str:
     if str(device).startswith("cuda"):
         import torch
 
-        rounded = ", convolutions in TF32" if torch.backends.cudnn.allow_tf32 else ""
+        rounded = ", trained with convolutions in TF32" if torch.backends.cudnn.allow_tf32 else ""
         return torch.cuda.get_device_name(device) + rounded
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

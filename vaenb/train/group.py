@@ -283,8 +283,10 @@ class Group:
         return True
 
     def state(self, k: int) -> dict:
-        """What a resumed run needs of member k, as tensors."""
-        found = dict(p=self.p[k], m=self.m[k], v=self.v[k], alive=self.alive[k])
+        """What a resumed run needs of member k, as tensors: the moments until it has ended."""
+        found = dict(p=self.p[k], alive=self.alive[k])
+        if self.t < self.work.steps and self.logged[k]:
+            found |= dict(m=self.m[k], v=self.v[k])
         found |= {f"buffer.{n}": b[k] for n, b in self.buffers.items()}
         if self.work.best:
             found |= {f"best.{n}": b[k] for n, b in self.best_buffers.items()}
@@ -300,6 +302,7 @@ class Group:
     def load(self, k: int, arrays: dict, facts: dict):
         """Put member k where a checkpoint left it, in place. Raises LookupError where that lacks
         something."""
+        self.t, self.logged[k] = facts["t"], facts["logged"]
         for name, mine in self.state(k).items():
             if name not in arrays or arrays[name].size != mine.numel():
                 raise LookupError(f"{name!r} is missing or of another size")
@@ -308,10 +311,9 @@ class Group:
             if name not in self.totals:
                 self.totals[name] = torch.zeros_like(self.p[:, 0])
             self.totals[name][k] = value
-        self.t, self.seconds[k], self.history[k] = facts["t"], facts["seconds"], facts["history"]
+        self.seconds[k], self.history[k] = facts["seconds"], facts["history"]
         self.clock.fill_(self.t)
         self.best[k], self.stalled[k] = tuple(facts["best"]), facts["stalled"]
-        self.logged[k] = facts["logged"]
 
     def broke(self, k: int) -> bool:
         """Whether a number that is not finite stopped member k (rather than its patience)."""

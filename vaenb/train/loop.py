@@ -19,11 +19,22 @@ from vaenb.train.checkpoint import Checkpoint, fingerprint
 from vaenb.train.group import Group, Work, initial
 from vaenb.train.together import Captured, is_out_of_memory, members_together
 
-SAVE_SECONDS = 30.0  # an interrupted run loses at most this much work
+SAVE_SECONDS = 30.0  # an interrupted run loses little more work than this
+SAVE_SHARE = 0.2  # of the time goes at most into saving: large sweeps save less often
 
 
 class OutOfTime(Exception):
     """The deadline came: the state is saved, and the same call goes on from there."""
+
+
+def in_time(deadline: float | None, items):
+    """``items`` one after another, such as trained models to measure; after the first, raises
+    `OutOfTime` where ``deadline`` (a `time.monotonic()` instant) has passed."""
+    for k, item in enumerate(items):
+        if k and deadline is not None and time.monotonic() > deadline:
+            raise OutOfTime("time is up between two measurements: run the same command again to "
+                            "go on")
+        yield item
 
 
 def half_cosine(lr: float, steps: int):
@@ -201,9 +212,11 @@ def fit(
     chunk: members in lockstep; 0: as many as pay and fit (one on a CPU unless the nets are tiny).
         In float64 the results are the same to about 1e-15, whatever the chunk. A loss with an
         ``if`` on a setting, or a module that `torch.func` cannot batch, trains one by one.
-    checkpoint: a folder; the state is written there every half minute and at the end, and the same
-        call continues from it to the same bits on a CPU (on a GPU with torch's deterministic
-        kernels switched on; else to the rounding of its kernels).
+    checkpoint: a folder; the state is written there every half minute (less often where that
+        would take a fifth of the time) and at the end, and the same call continues from it to the
+        same bits on a CPU (on a GPU with torch's deterministic kernels switched on; else to the
+        rounding of its kernels). A member's file holds its parameters, and Adam's two moments of
+        each until it has ended.
     deadline: a `time.monotonic()` instant at which to save and raise `OutOfTime`.
 
     Raises VaenbError for settings that cannot be, before any training.
@@ -287,6 +300,7 @@ def _train(group, stores, deadline, bar):
     work, count = group.work, len(group)
     per_epoch = len(work.data[0]) // work.batch
     began = saved = time.monotonic()
+    pause = SAVE_SECONDS
     before = list(group.seconds)
     run = Captured(group) if group.p.is_cuda else group.step
 
@@ -310,9 +324,10 @@ def _train(group, stores, deadline, bar):
             losses = [h["loss"][-1] for h in group.history if h]
             bar.set_postfix_str(f"loss {sorted(losses)[len(losses) // 2]:.4g}", refresh=False)
         now = time.monotonic()
-        if now - saved > SAVE_SECONDS:
+        if now - saved > pause:
             save()
             saved = time.monotonic()
+            pause = max(SAVE_SECONDS, (saved - now) * (1 / SAVE_SHARE - 1))
         if deadline is not None and now > deadline and group.t < work.steps:
             save()
             bar.close()

@@ -11,13 +11,15 @@ from vaenb.train.group import Group, initial
 TINY = 3e8  # operations of a step below which lockstep pays on a CPU (1.1 to 1.9 times at 2e8)
 MOST_ON_CPU = 32  # more only leave the cache
 SHARE = 0.8  # of a GPU's free memory
+NO_ROOM = ("can't allocate memory", "CUDA error: out of memory",  # as PyTorch words it
+           "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+           "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch or Python could not allocate."""
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (
-        "can't allocate memory" in str(error)
-    )
+        isinstance(error, RuntimeError) and any(told in str(error) for told in NO_ROOM))
 
 
 def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int, str]:

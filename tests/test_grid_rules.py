@@ -239,8 +239,8 @@ def test_a_gain_over_the_line_through_the_diagonal():
     # further seeds of a corner alone: the others might pass the line
     corner = [r | {"scale": r["scale"] | {"grid": [5, 21]}} for r in above_the_diagonal(-0.5)]
     assert state("I04", corner) == "contradicted"
-    corner = [r for r in corner if r["seed"] == 0 or r["settings"]["beta_z1"]
-              >= r["settings"]["beta_z2"] or r["settings"]["beta_z2"] / r["settings"]["beta_z1"] > 99]
+    corner = [r for r in corner for s in [r["settings"]] if r["seed"] == 0
+              or s["beta_z1"] >= s["beta_z2"] or s["beta_z2"] > 99 * s["beta_z1"]]
     [verdict] = report.verdicts("information-trading", corner, ["I04"])
     assert verdict["state"] == "undecided" and "1 of 10 cells have all seeds" in verdict["reason"]
     # 9 dB more, but past the end of the diagonal: against whom?

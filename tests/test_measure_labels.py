@@ -97,7 +97,7 @@ def test_posteriors_that_cannot_be_measured():
         label_information(mean, mean[:, :1], labels)
     with pytest.raises(VaenbError, match="posteriors are not finite: the model has diverged"):
         label_information(mean, mean + math.inf, labels)
-    with pytest.raises(VaenbError, match="draws=0 is too few"):
+    with pytest.raises(VaenbError, match="draws is 0 and must be at least 1"):
         label_information(mean, mean, labels, draws=0)
 
 

@@ -46,7 +46,8 @@ def test_sentences_have_one_too():
 
 @pytest.mark.parametrize(("change", "words"), [
     (dict(stride=0.0), "by 0.0 has fewer than two points"),
-    (dict(low=1.0, high=0.0), "from 1.0 to 0.0"), (dict(chunk=0), "chunk=0 is too few"),
+    (dict(low=1.0, high=0.0), "from 1.0 to 0.0"),
+    (dict(chunk=0), "chunk is 0 and must be at least 1"),
 ])
 def test_grids_that_cannot_be(change, words):
     with pytest.raises(VaenbError, match=words):

@@ -92,6 +92,6 @@ def test_features_that_cannot_be_probed():
         probes(x, 0 * y)
     with pytest.raises(VaenbError, match="5 images and . classes to train on are too few"):
         probes(x[:5], y[:5])
-    with pytest.raises(VaenbError, match="jobs=-1 is too few"):
+    with pytest.raises(VaenbError, match="jobs is -1 and must be at least 1"):
         probes(x, y, jobs=-1)
     assert set(probes(x[:6], [0, 1] * 3)) == set(PROBES)  # the least that can be probed

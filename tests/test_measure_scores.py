@@ -48,7 +48,7 @@ def test_parts_are_cut_in_order():
 def test_logits_that_cannot_be_scored():
     with pytest.raises(VaenbError, match="4 samples cannot be cut into 5 parts: give more"):
         inception(torch.zeros(4, 3))
-    with pytest.raises(VaenbError, match="splits=0 is too few"):
+    with pytest.raises(VaenbError, match="splits is 0 and must be at least 1"):
         inception(torch.zeros(4, 3), splits=0)
     with pytest.raises(VaenbError, match=r"must be \[samples, classes\], got \(4,\)"):
         inception(torch.zeros(4))

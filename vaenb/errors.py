@@ -3,3 +3,10 @@
 
 class VaenbError(ValueError):
     """An impossible setting, an unknown name, or a missing or corrupt file."""
+
+
+def at_least_one(**sizes: int):
+    """Raises VaenbError for a size or count below 1, and names it."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise VaenbError(f"{name} is {size} and must be at least 1")

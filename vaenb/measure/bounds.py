@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from vaenb.measure.chunks import RowRng, at_least_one, batches, evaluating, rows_at_once
+from vaenb.errors import at_least_one
+from vaenb.measure.chunks import RowRng, batches, evaluating, rows_at_once
 from vaenb.models import FullGaussian, Gaussian, standard_normal_log_prob
 
 ITEMS = 32  # in a call of a model that bounds its own memory, with all their samples

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import torch
 
 from vaenb.data import unit
-from vaenb.errors import VaenbError
+from vaenb.errors import at_least_one
 from vaenb.train import Rng, key
 
 
@@ -26,13 +26,6 @@ class RowRng(Rng):
         """64 random bits for each entry of ``shape`` [count, ...], int64, each row its own."""
         self.calls += 1
         return torch.vmap(lambda k: Rng(k).bits(*shape[1:]))(self.key + (self.calls - 1))
-
-
-def at_least_one(**counts: int):
-    """Raises VaenbError for a count below 1, and names it."""
-    for name, count in counts.items():
-        if count < 1:
-            raise VaenbError(f"{name}={count} is too few to measure anything: give at least 1")
 
 
 @contextmanager

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from vaenb.data import unit
-from vaenb.errors import VaenbError
-from vaenb.measure.chunks import RowRng, at_least_one, batches, evaluating, rows_at_once
+from vaenb.errors import VaenbError, at_least_one
+from vaenb.measure.chunks import RowRng, batches, evaluating, rows_at_once
 
 
 def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None = None):

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from vaenb.errors import VaenbError
-from vaenb.measure.chunks import at_least_one
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models import Gaussian
 from vaenb.train import Rng
 

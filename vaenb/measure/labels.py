@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from vaenb.errors import VaenbError
-from vaenb.measure.chunks import at_least_one
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.measure.information import PAIRS, _log_mean, _scores
 from vaenb.train import Rng
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from vaenb.errors import VaenbError
-from vaenb.measure.chunks import at_least_one, batches, evaluating
+from vaenb.errors import VaenbError, at_least_one
+from vaenb.measure.chunks import batches, evaluating
 
 
 def model_posterior_mean(model, x, low=-20.0, high=20.0, stride=0.1, chunk: int = 16):

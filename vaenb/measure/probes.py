@@ -8,8 +8,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from vaenb.errors import VaenbError
-from vaenb.measure.chunks import at_least_one
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.measure.labels import checked_labels
 
 PROBES = "logistic", "linear SVM", "RBF SVM", "kNN"

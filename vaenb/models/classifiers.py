@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 
 
 def _conv3(inputs, outputs, stride=1):
@@ -37,7 +37,7 @@ def resnet18(channels: int = 3, classes: int = 10, width: int = 64) -> nn.Module
     11173962 parameters for 3 channels, 10 classes and width 64. Raises VaenbError for sizes
     below 1.
     """
-    _positive(channels=channels, classes=classes, width=width)
+    at_least_one(channels=channels, classes=classes, width=width)
     blocks, inputs = [], width
     for stage in range(4):
         for stride in (1 if stage == 0 else 2, 1):
@@ -72,7 +72,7 @@ def wide_resnet(
     36479194 parameters for 3 channels, 10 classes, depth 28 and ten times the width. Raises
     VaenbError for sizes below 1 and a depth that is not 6 n + 4.
     """
-    _positive(channels=channels, classes=classes, widen=widen)
+    at_least_one(channels=channels, classes=classes, widen=widen)
     if depth < 10 or (depth - 4) % 6:
         raise VaenbError(f"a wide residual network of depth {depth} does not come out even: take "
                          f"10, 16, 22, 28 or another 6 n + 4")
@@ -106,7 +106,7 @@ def densenet121(channels: int = 3, classes: int = 10, growth: int = 32) -> nn.Mo
     6956298 parameters for 3 channels, 10 classes and growth 32. Raises VaenbError for sizes
     below 1.
     """
-    _positive(channels=channels, classes=classes, growth=growth)
+    at_least_one(channels=channels, classes=classes, growth=growth)
     width, layers = 2 * growth, []
     for block, count in enumerate((6, 12, 24, 16)):
         if block:
@@ -143,7 +143,7 @@ def digit_net(channels: int = 1, classes: int = 10) -> nn.Module:
     (`vaenb.train.Rng`) it drops a quarter of the pooled maps and half of the hidden layer, as
     in training; without one nothing is dropped.
     """
-    _positive(channels=channels, classes=classes)
+    at_least_one(channels=channels, classes=classes)
     return _DigitNet(channels, classes)
 
 
@@ -173,9 +173,3 @@ def augment(x: torch.Tensor, rng, pad: int = 4, flip: bool = True) -> torch.Tens
     padded = F.pad(x, (pad, pad, pad, pad))
     padded = padded.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, padded.shape[3]))
     return padded.gather(3, columns[:, None, None, :].expand(-1, x.shape[1], height, -1))
-
-
-def _positive(**sizes):
-    for name, size in sizes.items():
-        if size < 1:
-            raise VaenbError(f"{name} is {size} and must be at least 1")

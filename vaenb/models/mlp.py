@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.conv import VAE
 
 
@@ -21,7 +21,7 @@ def mlp_vae(
     3165204, 3690516 or 4215828 parameters with one, two or three layers, for 1x28x28 820004,
     1345316 or 1870628. Raises VaenbError for a depth, width or code below 1.
     """
-    _positive(depth=depth, width=width, latents=latents)
+    at_least_one(depth=depth, width=width, latents=latents)
     outputs = (likelihood.channels(image[0]), *image[1:])
     encoder = nn.Sequential(nn.Flatten(), *_layers(math.prod(image), width, depth),
                             nn.Linear(width, 2 * latents))  # fmt: skip
@@ -44,7 +44,7 @@ def cnn_vae(
     our reading). For 3x32x32 images it has 514135 parameters with one layer and 300375 with three.
     Raises VaenbError for a side that 2^depth does not divide, or a size below 1.
     """
-    _positive(depth=depth, width=width, latents=latents)
+    at_least_one(depth=depth, width=width, latents=latents)
     channels, *sides = image
     if any(side % 2**depth for side in sides):
         raise VaenbError(
@@ -68,9 +68,3 @@ def _layers(inputs, width, depth):
     for i in range(depth):
         found += [nn.Linear(width if i else inputs, width), nn.ReLU()]
     return found
-
-
-def _positive(**sizes):
-    for name, size in sizes.items():
-        if size < 1:
-            raise VaenbError(f"{name} is {size} and must be at least 1")

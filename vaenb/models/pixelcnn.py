@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.conv import VAE, Nats
 from vaenb.models.latents import standard_normal_log_prob
 from vaenb.models.likelihoods import Bernoulli
@@ -277,6 +277,4 @@ def pixel_vae(
 def _sizes(image, **sizes):
     if image[1] != image[2]:
         raise VaenbError(f"images are {image[1]}x{image[2]} and must be square: resize them")
-    for name, size in dict(channels=image[0], side=image[1], **sizes).items():
-        if size < 1:
-            raise VaenbError(f"{name} is {size} and must be at least 1")
+    at_least_one(channels=image[0], side=image[1], **sizes)

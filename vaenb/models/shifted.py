@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.shifted_sampling import draw
 
 SAME, HALF, DOUBLE = "same", "half", "double"
@@ -177,9 +177,7 @@ def shifted_pixel_cnn(
 
 def check_sizes(side: int, **sizes: int):
     """Raises VaenbError for a side that 4 does not divide, and any other size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise VaenbError(f"{name} is {size} and must be at least 1")
+    at_least_one(**sizes)
     if side < 4 or side % 4:
         raise VaenbError(
             f"the side is {side} and must be one that 4 divides, as it is halved twice: resize "

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
-from vaenb.models.classifiers import _dropped, _positive
+from vaenb.errors import VaenbError, at_least_one
+from vaenb.models.classifiers import _dropped
 from vaenb.models.conv import Nats
 from vaenb.models.latents import Gaussian, standard_normal_log_prob
 
@@ -203,7 +203,7 @@ def text_vae(
     (embedding 50, hidden 50, latents 1). Raises VaenbError for sizes below 1, a dropout that is
     no share, and empty ranges.
     """
-    _positive(vocabulary=vocabulary, embedding=embedding, hidden=hidden, latents=latents)
+    at_least_one(vocabulary=vocabulary, embedding=embedding, hidden=hidden, latents=latents)
     _share(dropout)
     encoder = _Encoder(vocabulary, embedding, hidden, latents)
     decoder = _Decoder(vocabulary, embedding, hidden, latents, dropout)
@@ -222,7 +222,7 @@ def language_model(
 
     6299648 + 1536 V parameters for a vocabulary of V.
     """
-    _positive(vocabulary=vocabulary, embedding=embedding, hidden=hidden)
+    at_least_one(vocabulary=vocabulary, embedding=embedding, hidden=hidden)
     _share(dropout)
     decoder = _Decoder(vocabulary, embedding, hidden, 0, dropout)
     return _uniform(LanguageModel(decoder), weights, embeddings)

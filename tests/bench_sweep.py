@@ -187,10 +187,9 @@ def whole_grid(batch=256, steps=60):
         return hierarchical(model, x, hp.beta, hp.rng.normal_like), {}
 
     torch.cuda.reset_peak_memory_stats()
-    for n in (10, steps):  # the first pays for the capture
-        took = seconds(fit, make_hierarchy, one, x, rows(441), n, batch=batch, every=n,
-                       progress=False, device=WHERE)
-    each = took / steps
+    took = [seconds(fit, make_hierarchy, one, x, rows(441), n, batch=batch, every=n,
+                    progress=False, device=WHERE) for n in (10, 10 + steps)]
+    each = (took[1] - took[0]) / steps  # without making the models and capturing the step
     print(f"\n441 hierarchies, batch {batch}: {each * 1e3:.1f} ms a step, {441 / each:.0f} "
           f"member-steps a second, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB; 100 "
           f"epochs of SVHN (28600 steps) in {each * 28600 / 3600:.2f} hours")

@@ -406,3 +406,7 @@ def test_targets_that_do_not_fit_the_pixels():
             vae("cnn", None, grey=True).check(x)
         with pytest.raises(VaenbError, match="the auxiliary decoder reads binary pixels and"):
             vae("cnn", "gradient", grey_target=False).check(x, y)
+    with pytest.raises(VaenbError, match="floats in .0, 1. and the images reach from 0 to 255"):
+        vae("cnn", None).check(255 * binary)
+    with pytest.raises(VaenbError, match="reach from nan to nan: divide 8-bit values by 255"):
+        vae("cnn", None).check(binary * torch.nan)

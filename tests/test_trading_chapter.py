@@ -10,7 +10,7 @@ import pytest
 import torch
 from cells import cells
 
-from vaenb import VaenbError, data, measure, models
+from vaenb import VaenbError, data, measure, models, train
 from vaenb.report import records, targets
 from vaenb.train import Rng
 
@@ -98,13 +98,13 @@ def test_the_cells_of_a_grid(planned, profile, side, few):
     for name in ("svhn", "svhn_lvae", "cifar10", "mnist"):
         for seed in (0, 1, 2):
             rows = chapter["cells_of"](name, seed)
-            every = seed == 0 or name == "svhn"
+            every = seed == 0 or name != "svhn_lvae"
             assert len({tuple(r.items()) for r in rows}) == len(rows)
             assert len(rows) == (side * side if every else few)
             assert on_the_edge(rows, betas) == (side, 4)
     seeds = chapter["scale"]["seeds"]
-    assert chapter["planned"]["mnist"] == ("mnist", side * side + (seeds - 1) * few)
-    assert chapter["planned"]["svhn"] == ("svhn", side * side * seeds)
+    assert chapter["planned"]["svhn_lvae"] == ("svhn", side * side + (seeds - 1) * few)
+    assert chapter["planned"]["mnist"] == ("mnist", side * side * seeds)
 
 
 def test_a_shard_is_named_by_its_betas(planned, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_shard_is_named_by_its_betas(planned, monkeypatch):
     monkeypatch.setitem(chapter, "betas_z2", "0.1 1")
     rows = chapter["cells_of"]("mnist", 0)
     assert len(rows) == 10 and {r["beta_z2"] for r in rows} == {0.1, 1}
-    rows = [tuple(r.values()) for r in chapter["cells_of"]("mnist", 1)]
+    rows = [tuple(r.values()) for r in chapter["cells_of"]("svhn_lvae", 1)]
     assert rows == [(0.1, 0.1), (0.1, 10), (1, 1)]
 
 
@@ -263,3 +263,51 @@ def test_betas_that_are_no_numbers(planned, text):
     assert typed("z2", "0.1 10") == [0.1, 10.0] and typed("z1", "") == every
     with pytest.raises(VaenbError, match="betas_z1 has 0.37, which is not in this profile's grid"):
         typed("z1", "0.1 0.37")
+
+
+def test_a_cell_that_cannot_be_measured_is_marked_and_the_next_goes_on(chapter, monkeypatch):
+    def measure_one(model, where, seed):
+        if model == "broken":
+            raise VaenbError("some logits are not finite")
+        return dict(psnr=20.0), ["fine"], {}
+
+    kept = []
+    monkeypatch.setitem(chapter, "measure_one", measure_one)
+    monkeypatch.setitem(chapter, "classifier", lambda where: None)
+    monkeypatch.setattr(records, "finish", lambda entry, *cost: kept.append(entry))
+    history = dict(step=[1, 2], loss=[2.0, 1.0])
+
+    runs = train.Runs([{}] * 3)
+    runs.models, runs.history = ["broken", "dead", "whole"], [history] * 3
+    runs.alive = [True, False, True]
+    for k in range(3):
+        cell = dict(settings=dict(model="GHVAE", beta_z2=1.0, beta_z1=0.1), seed=1)
+        chapter["finish_one"](cell, "svhn", 1, runs, k)
+    assert [r["metrics"]["diverged"] for r in kept] == [0, 1, 0]
+    assert kept[0]["notes"] == ["not measured: some logits are not finite"]
+    assert [r["metrics"].get("psnr") for r in kept] == [None, None, 20]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 21])
+def test_the_explorer_of_a_whole_grid_stays_small(chapter, rows, monkeypatch):
+    """Pictures that are all different, as those of real models are."""
+    rng, shown, betas = np.random.default_rng(0), [], chapter_of("full", *PLANNED)["BETAS"]
+    numbers = dict.fromkeys(
+        [*chapter["EXPLORED"], *chapter["TOLD"], *chapter["TASKS"], "rate"], 12.3456789)
+
+    def strips(record, name):
+        return dict(x=np.zeros((4, 3, 32, 32), np.uint8), **{
+            k: rng.integers(0, 256, (4, 3, 32, 32), np.uint8)
+            for k in ("samples", "reconstructions")})
+
+    monkeypatch.setattr(records, "read_artefact", strips)
+    monkeypatch.setitem(chapter, "display", shown.append)
+    found = [records.new(
+        "03_information_trading", "svhn", "full", dict(model="GHVAE", beta_z2=b2, beta_z1=b1), 0,
+        numbers | dict(rate_z2=20 - 6 * math.log10(b2), rate_z1=99 - 40 * math.log10(b1)),
+        scale={}, data={"name": "svhn", "note": ""}, steps=9) | dict(
+            artefacts={"pictures": "x"}, notes=["inception score: of ResNet-18"])
+        for b2 in betas[:rows] for b1 in betas]
+    chapter["show_explorer"](found, "SVHN")
+    page = shown[0]._repr_html_()
+    assert len(page) < 1e6 and page.count("data:image/png") >= 9 * min(rows, 3) // 3

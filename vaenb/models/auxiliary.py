@@ -80,7 +80,12 @@ class Auxiliary(nn.Module):
 
 def check_pixels(x: torch.Tensor, grey: bool, what: str):
     """Raises VaenbError where ``what`` reads grey values and all images ``x`` (uint8, or float in
-    [0, 1]) are black and white, or the other way round."""
+    [0, 1]) are black and white, or the other way round, and where floats leave [0, 1]."""
+    if x.is_floating_point() and not bool(((x >= 0) & (x <= 1)).all()):
+        raise VaenbError(
+            f"{what} reads floats in [0, 1] and the images reach from {float(x.min()):g} to "
+            f"{float(x.max()):g}: divide 8-bit values by 255"
+        )
     white = 1 if x.is_floating_point() else 255
     found = bool(((x != 0) & (x != white)).any())
     if found and not grey:

@@ -148,7 +148,7 @@ def test_a_loss_that_is_no_number_says_where(chapter, monkeypatch, tmp_path, sec
     monkeypatch.setitem(chapter, "spent", broken)
     if seconds:
         monkeypatch.setattr(train.parts, "SAVE_SECONDS", seconds)
-    with pytest.raises(train.NotFinite, match="model VAE.*smaller learning rate"):
+    with pytest.raises(train.NotFinite, match=r"epoch 0, at \d+, steps \d+, model VAE, seed 3\)"):
         whole(chapter, "synthetic", dict(model="VAE"), tmp_path)
     assert not list(tmp_path.iterdir())  # no broken model is saved
     _, saved = whole(chapter, "synthetic", dict(model="VAE", speed=50))  # a result, in Table 10
@@ -165,11 +165,39 @@ def test_no_record_of_a_model_whose_test_is_no_number(chapter, monkeypatch):
 
 
 def test_noise_of_the_evaluation_tells_five_variances(chapter):
-    model, _ = chapter["train_one"]("synthetic", dict(model="VAE"), 3, None)
-    found = chapter["measure_one"](model, "synthetic", dict(model="VAE"), 3, True)
+    model, saved = chapter["train_one"]("synthetic", dict(model="VAE"), 3, None)
+    found = chapter["measure_one"](model, "synthetic", dict(model="VAE"), 3, saved)
     names = [f"{n}_variance" for n in ("iw_nll", "neg_elbo", "rate", "mi_batch", "active_units")]
     assert all(found[name] >= 0 for name in names) and found["neg_elbo_variance"] > 0
     assert found["mi_batch_variance"] > 0 and found["active_units_variance"] == 0
+    items, theirs = chapter["task"]("synthetic").scale["tested"]
+    assert theirs == 2000 and found["iw_nll_variance_scaled"] == pytest.approx(
+        found["iw_nll_variance"] * items / 2000)
+
+
+def test_measuring_that_is_stopped_goes_on_with_the_next_evaluation(chapter, tmp_path):
+    model, saved = chapter["train_one"]("synthetic", dict(model="VAE"), 3, tmp_path)
+    whole = chapter["measure_one"](model, "synthetic", dict(model="VAE"), 3, saved)
+    del saved.facts["tries"]
+    saved.deadline = 0.0
+    with pytest.raises(train.OutOfTime):
+        chapter["measure_one"](model, "synthetic", dict(model="VAE"), 3, saved)
+    model, again = chapter["train_one"]("synthetic", dict(model="VAE"), 3, tmp_path)
+    assert len(again.facts["tries"]) == 1
+    assert chapter["measure_one"](model, "synthetic", dict(model="VAE"), 3, again) == whole
+
+
+def test_a_model_without_a_code_is_scored_on_the_same_items(chapter):
+    for where, name in (("yahoo", "LSTM-LM"), ("omniglot", "PixelCNN")):
+        t = chapter["task"](where)
+        torch.manual_seed(0)
+        model = t.make(name).to(chapter["device_used"])
+        found = chapter["measure_one"](model, where, dict(model=name), 3, None)
+        with torch.no_grad():
+            own = [-model.eval().log_prob(x) for x in t.stack["scored"]]
+        assert found["iw_nll"] == pytest.approx(float(torch.cat(own).double().mean()), rel=1e-6)
+    assert sum(map(len, own)) < sum(map(len, t.stack["test"]))
+    assert found["iw_nll"] != pytest.approx(found["neg_elbo"], rel=1e-6)
 
 
 def test_images_come_from_all_over_the_file_and_their_hash_is_that_of_the_binary_ones(
@@ -206,7 +234,7 @@ def test_images_come_from_all_over_the_file_and_their_hash_is_that_of_the_binary
 def test_what_is_scored_is_evenly_spread_over_all_lengths(chapter):
     batches = [torch.full((rows, length), length) for length, rows in ((3, 7), (4, 1), (9, 12))]
     few = chapter["scored"](batches, 10)
-    assert torch.cat([x[:, 0] for x in few]).tolist() == [3] * 4 + [9] * 6
+    assert torch.cat([x[:, 0] for x in few]).tolist() == [3] * 3 + [4] + [9] * 6
     every = chapter["scored"](batches, 0)
     assert every is batches and chapter["scored"](batches, 99) is batches
 

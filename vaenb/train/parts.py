@@ -142,7 +142,7 @@ class Saved:
         fine = math.isfinite(loss) and all(
             bool(p.isfinite().all()) for p in self.parts.model.parameters())
         if not fine:
-            where = ", ".join(f"{k} {v}" for k, v in (self.facts | self.row).items()
-                              if isinstance(v, (int, float, str)))
+            at = {k: self.facts[k] for k in ("epoch", "at", "steps") if k in self.facts}
+            where = ", ".join(f"{k} {v}" for k, v in (at | self.row).items())
             raise NotFinite(f"training met a number that is not finite ({where}): what was saved "
                             f"before is kept; take a smaller learning rate")

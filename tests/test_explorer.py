@@ -66,7 +66,7 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
+        self.open += [tag] * (tag not in ("br", "img", "input"))  # which nothing closes
         self.tags.append(tag)
         self.classes += (dict(attrs).get("class") or "").split()
         if tag in ("script", "td", "th"):

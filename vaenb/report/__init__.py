@@ -3,8 +3,9 @@
 from vaenb.report.board import scoreboard, scoreboard_text
 from vaenb.report.chapter import Chapter
 from vaenb.report.explorer import curve_explorer, explorer, grid_explorer
+from vaenb.report.pictures import picture_pages
 from vaenb.report.points import points_explorer
 from vaenb.report.verdicts import verdicts
 
-__all__ = ["Chapter", "curve_explorer", "explorer", "grid_explorer", "points_explorer"]
-__all__ += ["scoreboard", "scoreboard_text", "verdicts"]
+__all__ = ["Chapter", "curve_explorer", "explorer", "grid_explorer", "picture_pages"]
+__all__ += ["points_explorer", "scoreboard", "scoreboard_text", "verdicts"]

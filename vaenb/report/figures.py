@@ -105,7 +105,7 @@ def strip(images, cols: int, gap: int = 2) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """A picture [H, W, 3] uint8 as the bytes of a PNG file."""
+    """A picture [H, W] or [H, W, 3] uint8 as the bytes of a PNG file."""
     from PIL import Image
 
     buffer = io.BytesIO()

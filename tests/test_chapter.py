@@ -90,7 +90,7 @@ def test_an_experiment_that_is_not_planned_stops_at_once(clone):
 def test_the_budget_names_the_devices(clone):
     records.write(entry(0.1, device="cpu"))
     told = repr(chapter("cpu").budget({"figure3": ("tetrominoes", 1)}, 0))
-    assert f"as recorded, on {records.device_name()}." in told
+    assert f"as recorded, training and measuring, on {records.device_name()}." in told
 
 
 def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch):

@@ -86,7 +86,8 @@ def test_the_grid_is_the_papers(chapter):
     count = {name: sum(r["model"] == name for r in grid)
              for name in ("PixelCNN", "CNN", "Dueling Decoder")}
     assert count == {"PixelCNN": 4, "CNN": 4, "Dueling Decoder": 8}  # 2 of 3 codes, 1 of 2 batches
-    assert all(any(c.items() <= r.items() for r in grid) for c in chapter["CHOSEN"])
+    first = grid[:3]  # those of Table 8, whatever else a run has no time for
+    assert all(any(c.items() <= r.items() for r in first) for c in chapter["CHOSEN"])
 
 
 def test_what_the_targets_say(chapter):
@@ -121,7 +122,7 @@ def test_a_batch_is_the_printed_one_in_full_alone(chapter):
     chapter["profile"] = "full"
     try:
         assert chapter["batch_of"](chosen, "thresholded") == (64, 64)
-        assert chapter["batch_of"](chapter["GRID"][0], "thresholded") == (32, 0)
+        assert chapter["batch_of"](chapter["GRID"][-1], "thresholded") == (32, 0)  # not in Table 8
     finally:
         chapter["profile"] = "recorded"
 

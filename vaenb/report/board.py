@@ -63,8 +63,7 @@ def ours(cell: dict, found: list[dict]) -> dict:
 
 def _cells_to_come(group: list[dict]) -> str:
     """What a square grid lacks before its best cell can be called so, in words."""
-    seeds = [len(s) for s in rec.seeds_of(group).values()]
-    whole, cells = seeds.count(max(seeds)), rec.grid_cells(group[0])
+    whole, cells = rec.with_all_seeds(group), rec.grid_cells(group[0])
     return f"{whole} of {cells} cells have all seeds" if whole < cells else ""
 
 

@@ -19,24 +19,30 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Explorer:
-    """What the functions below return: a figure in a page, a table as text."""
+    """A figure in a page, a table as text. ``size`` begins the sentence about a page that is too
+    large: "the explorer 'title' takes"."""
 
-    def __init__(self, data: dict, table: Table, tag: str):
-        text = json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
-        code = re.sub(r"(?m)^ +", "", Path(__file__).with_name("explorer.js").read_text("utf-8"))
-        self.table, self._html = table, (
-            f'<{tag}><script type="application/json">{text}</script>'
-            f"<details><summary>All values as a table</summary>{table._repr_html_()}</details>"
-            f"</{tag}><script>{code}</script>")
-        if (size := len(self._html.encode())) > LIMIT:
-            raise VaenbError(f"the explorer {data['title']!r} takes {size:,} bytes, more than "
-                             f"{LIMIT:,}: show fewer points or smaller images")
+    def __init__(self, page: str, table: Table, size: str):
+        self._html, self.table = page, table
+        if (count := len(page.encode())) > LIMIT:
+            raise VaenbError(f"{size} {count:,} bytes, more than {LIMIT:,}: show fewer points or "
+                             f"smaller images")
 
     def _repr_html_(self) -> str:
         return self._html
 
     def __repr__(self) -> str:
         return repr(self.table)
+
+
+def scripted(data: dict, table: Table, tag: str) -> Explorer:
+    """The figure that explorer.js draws of ``data`` in the element ``tag``."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
+    code = re.sub(r"(?m)^ +", "", Path(__file__).with_name("explorer.js").read_text("utf-8"))
+    page = (f'<{tag}><script type="application/json">{text}</script>'
+            f"<details><summary>All values as a table</summary>{table._repr_html_()}</details>"
+            f"</{tag}><script>{code}</script>")
+    return Explorer(page, table, f"the explorer {data['title']!r} takes")
 
 
 def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series: dict[str, str],
@@ -85,7 +91,7 @@ def explorer(frames: list[dict], x: tuple[str, str], y: tuple[str, str], series:
     data = {"title": title, "note": note, "x": x[0], "y": y[0], "xticks": xticks, "yticks": yticks,
             "colours": list(series.values()), "legend": legend, "frames": shown}
     caption = ": ".join(filter(None, (title, note)))
-    return Explorer(data, _table(frames, x[0], names, caption), "vae-explorer")
+    return scripted(data, _table(frames, x[0], names, caption), "vae-explorer")
 
 
 def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = "",
@@ -139,7 +145,7 @@ def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = ""
                         "points": [shown(f"{c['name']}, {p['label']}", p) for p in points]}
                        for c, points in zip(curves, kept, strict=True)]}
     data["images"] = [image for _, image in pictures.values()]
-    return Explorer(data, _curve_table(curves, xlabel, ylabel, title), "vae-curves")
+    return scripted(data, _curve_table(curves, xlabel, ylabel, title), "vae-curves")
 
 
 def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
@@ -237,7 +243,7 @@ def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
     table = Table(["cell", x, y, *names, *told],
                   [[(text, "", "") for text in row] for row in body],
                   ": ".join(filter(None, (title, note))))
-    return Explorer(data, table, "vae-grid")
+    return scripted(data, table, "vae-grid")
 
 
 def _known(pair: tuple[float, float] | None) -> bool:

@@ -4,25 +4,12 @@ import hashlib
 import html
 
 from vaenb.errors import VaenbError
-from vaenb.report.explorer import LIMIT, _image
+from vaenb.report.explorer import Explorer, _image
 from vaenb.report.tables import Table
 
 
-class PicturePages:
-    """What `picture_pages` returns: pages in a page, a table as text."""
-
-    def __init__(self, page: str, table: Table):
-        self._html, self.table = page, table
-
-    def _repr_html_(self) -> str:
-        return self._html
-
-    def __repr__(self) -> str:
-        return repr(self.table)
-
-
 def picture_pages(pages: dict[str, dict[str, list[tuple[str, bytes]]]], what: str,
-                  title: str = "", note: str = "") -> PicturePages:
+                  title: str = "", note: str = "") -> Explorer:
     """Rows of captioned pictures, of which a reader picks one page with a click or the arrow keys.
 
     ``pages`` gives each page (named by a short text, such as a digit) its rows, and each row
@@ -31,7 +18,7 @@ def picture_pages(pages: dict[str, dict[str, list[tuple[str, bytes]]]], what: st
     are missing too, all pages stand one below the other.
 
     Raises VaenbError where there is no page, more than ten or one without a picture, for images
-    that are no PNG, and for more than `LIMIT` bytes in all.
+    that are no PNG, and for more than `vaenb.report.explorer.LIMIT` bytes in all.
     """
     if len(pages) > 10:
         raise VaenbError(f"there is room for ten pages and not for {len(pages)}: show fewer")
@@ -55,11 +42,8 @@ def picture_pages(pages: dict[str, dict[str, list[tuple[str, bytes]]]], what: st
     page = (f'<div class="vae-pages">{head}<fieldset><legend>{html.escape(what)}</legend>'
             f'{"".join(picks)}</fieldset><div class="vae-scroll">{"".join(bodies)}</div>'
             f"<small>{html.escape(note)}</small></div>")
-    if (size := len(page.encode())) > LIMIT:
-        raise VaenbError(f"the pictures {title!r} take {size:,} bytes, more than {LIMIT:,}: show "
-                         f"fewer or smaller ones")
-    return PicturePages(page, Table([what, "", "shown"], told, ": ".join(
-        filter(None, (title, note)))))
+    table = Table([what, "", "shown"], told, ": ".join(filter(None, (title, note))))
+    return Explorer(page, table, f"the pictures {title!r} take")
 
 
 def _cell(page: str, row: str, caption: str, png: bytes) -> str:

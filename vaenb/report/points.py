@@ -7,7 +7,7 @@ import numpy as np
 
 from vaenb.errors import VaenbError
 from vaenb.report import figures
-from vaenb.report.explorer import SIGNS, Explorer, _check_colour, _text, _ticks
+from vaenb.report.explorer import SIGNS, Explorer, _check_colour, _text, _ticks, scripted
 from vaenb.report.tables import Table
 
 STEPS = 2046  # places of a point between the middle of its axis and either end
@@ -95,7 +95,7 @@ def points_explorer(panels: dict[str, list[dict]],
     table = Table(["model", "frame", "decoder updates", *told, "correlation", "sd(x)", "sd(y)"],
                   [[(text, "", "") for text in row] for row in body],
                   ": ".join(filter(None, (title, note))))
-    return Explorer(data, table, "vae-points")
+    return scripted(data, table, "vae-points")
 
 
 def _cloud(where: str, points) -> np.ndarray:

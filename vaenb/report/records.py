@@ -336,6 +336,12 @@ def seeds_of(found: list[dict]) -> dict[str, set]:
     return seeds
 
 
+def with_all_seeds(found: list[dict]) -> int:
+    """How many settings have as many seeds as any."""
+    seeds = [len(s) for s in seeds_of(found).values()]
+    return seeds.count(max(seeds))
+
+
 def grid_cells(record: dict) -> int:
     """How many cells the square grid has that a record is one of; 0 where it is of none."""
     return ((record.get("scale") or {}).get("grid") or [0])[0] ** 2

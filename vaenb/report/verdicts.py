@@ -111,12 +111,12 @@ def _cells_to_come(group, found) -> str:
     if not whole:
         return ""
     same = [r for r in found if all(r.get(k) == group[0].get(k) for k in ("experiment", "scale"))]
-    have, seeds = len(rec.seeds_of(same)), [len(s) for s in rec.seeds_of(group).values()]
-    full = seeds.count(max(seeds))
+    have = len(rec.seeds_of(same))
     if have < whole:
         return f"{have} of {whole} cells have run, and one to come may be the best"
-    return (f"{full} of {len(seeds)} cells have all seeds, and one of the others may be the best"
-            * (full < len(seeds)))
+    full, rivals = rec.with_all_seeds(group), len(rec.seeds_of(group))
+    return (f"{full} of {rivals} cells have all seeds, and one of the others may be the best"
+            * (full < rivals))
 
 
 def _decide(rule, sets, sides, found) -> dict:

@@ -79,3 +79,30 @@ def test_two_points_of_a_grid_are_weighed_by_hand():
     expected = -0.3 + 0.4 * (high - low).sigmoid()
     found = measure.model_posterior_mean(model, x, -0.3, 0.1, 0.4)
     assert torch.allclose(found, expected, atol=1e-12) and expected.std() > 0.01
+
+
+class TwoNarrowPeaks(nn.Module):
+    """A model whose posterior has a tenth of its mass at 3 + x and the rest at x - 2."""
+
+    latents, width = 1, 0.03
+
+    def __init__(self):
+        super().__init__()
+        self.none, self.seen = nn.Parameter(torch.zeros(1).double()), 0
+
+    def log_joint(self, x, z):
+        self.seen += z.shape[0] * z.shape[1]
+        x, z = x.view(-1, 1), z[..., 0]
+        peaks = [math.log(share) - ((z - x - at) / self.width) ** 2 / 2
+                 for share, at in ((0.1, 3.0), (0.9, -2.0))]
+        return torch.logaddexp(*peaks) - 700
+
+
+def test_a_fine_grid_is_looked_over_first():
+    model = TwoNarrowPeaks()
+    x = torch.linspace(-0.52, 0.53, 8, dtype=torch.float64).view(8, 1, 1, 1)
+    found = measure.model_posterior_mean(model, x, stride=0.01, chunk=1)
+    assert torch.allclose(found, x.flatten() - 1.5, atol=1e-9)  # 0.1 x 3 - 0.9 x 2
+    assert model.seen / 8 < 600  # of 4001 points
+    coarse = measure.model_posterior_mean(model, x, stride=0.1)
+    assert (coarse - found).abs().max() > 0.01  # the stride is three widths

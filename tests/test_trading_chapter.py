@@ -255,18 +255,22 @@ def test_a_piece_of_a_grid_without_the_diagonal_has_its_table(chapter, capsys):
     assert bound[0] == "bound" and bound[-3:] == ["–"] * 3
 
 
-def test_cells_compare_at_the_seeds_that_all_of_them_have(chapter):
+def test_cells_compare_at_the_seeds_that_all_of_them_have(chapter, monkeypatch):
     def record(b2, b1, seed, psnr):
         return dict(settings=dict(beta_z2=b2, beta_z1=b1), seed=seed, metrics=dict(psnr=psnr),
                     profile="cpu", experiment="mnist", scale={}, data={}, when="2026")
 
+    def means(found):
+        monkeypatch.setattr(chapter["chapter"], "experiment", lambda *args, **kept: found)
+        return chapter["means"](chapter["experiment"]("mnist"))
+
     corner = [record(1.0, 1.0, 0, 20.0), record(1.0, 1.0, 1, 10.0)]
-    assert chapter["means"](corner) == {(1.0, 1.0): dict(psnr=15.0)}
+    assert means(corner) == {(1.0, 1.0): dict(psnr=15.0)}
     both = [*corner, record(1.0, 0.1, 0, 18.0)]  # a bad seed of one is no merit of the other
-    assert chapter["means"](both) == {(1.0, 1.0): dict(psnr=20.0), (1.0, 0.1): dict(psnr=18.0)}
+    assert means(both) == {(1.0, 1.0): dict(psnr=20.0), (1.0, 0.1): dict(psnr=18.0)}
     apart = [record(1.0, 1.0, 0, 20.0), record(1.0, 0.1, 1, 18.0)]
-    assert chapter["means"](apart) == {(1.0, 1.0): dict(psnr=20.0), (1.0, 0.1): dict(psnr=18.0)}
-    assert chapter["means"]([]) == {}
+    assert means(apart) == {(1.0, 1.0): dict(psnr=20.0), (1.0, 0.1): dict(psnr=18.0)}
+    assert means([]) == {}
 
 
 @pytest.mark.parametrize("text", ["0.1,1,10", "low"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from cells import cells
 
-from vaenb import VaenbError, data, train
+from vaenb import VaenbError, data, measure, train
 from vaenb.report import targets
 
 
@@ -153,6 +153,41 @@ def test_a_loss_that_is_no_number_says_where(chapter, monkeypatch, tmp_path, sec
     assert not list(tmp_path.iterdir())  # no broken model is saved
     _, saved = whole(chapter, "synthetic", dict(model="VAE", speed=50))  # a result, in Table 10
     assert saved.facts["exploded"]
+
+
+def test_a_run_that_exploded_does_not_go_on(chapter, monkeypatch, tmp_path):
+    usual = chapter["look"]
+    monkeypatch.setitem(chapter, "look", lambda *a, **k: usual(*a, **k) | dict(rate=5000.0))
+    settings = dict(model="VAE", speed=2)
+    _, once = whole(chapter, "synthetic", settings)
+    assert once.facts["exploded"] and once.facts["epoch"] == 1
+    monkeypatch.setitem(chapter, "deadline", time.monotonic())
+    while True:
+        try:
+            _, again = whole(chapter, "synthetic", settings, tmp_path)
+            break
+        except train.OutOfTime:
+            pass
+    assert again.facts["exploded"] and again.facts["epoch"] == 1
+
+
+def test_a_finished_model_is_found_as_it_was_measured(chapter, tmp_path):
+    once, _ = whole(chapter, "synthetic", dict(model="VAE", init="usual"), tmp_path)
+    again, saved = whole(chapter, "synthetic", dict(model="VAE", init="usual"), tmp_path)
+    assert all(torch.equal(once[n], again[n]) for n in once)
+    assert list(saved.best) == ["points"]
+
+
+def test_sentences_of_all_lengths_have_noise_of_their_own(chapter, monkeypatch):
+    t = chapter["task"]("yahoo")
+    torch.manual_seed(0)
+    model, places = t.make("VAE").to(chapter["device_used"]), []
+    usual = measure.iw_nll
+    monkeypatch.setattr(measure, "iw_nll", lambda m, x, *a, first=0: places.extend(
+        range(first, first + len(x))) or usual(m, x, *a, first=first))
+    chapter["measure_one"](model, "yahoo", dict(model="VAE + anneal"), 3,
+                           SimpleNamespace(facts={}, tick=lambda: None))
+    assert places == list(range(sum(map(len, t.stack["scored"]))))
 
 
 def test_no_record_of_a_model_whose_test_is_no_number(chapter, monkeypatch):

@@ -56,6 +56,25 @@ def test_grids_that_cannot_be(change, words):
         measure.model_posterior_mean(linear(2), torch.zeros(2, 1, 4, 4))
 
 
+def test_a_model_that_has_diverged_gives_no_numbers_on_any_grid():
+    model = models.text_vae(5, 3, 4, 1)
+    with torch.no_grad():
+        model.decoder.out.weight.fill_(math.nan)
+    for stride in (0.1, 0.01):
+        x = torch.zeros(2, 4, dtype=torch.int64)
+        found = measure.model_posterior_mean(model, x, -1, 1, stride)
+        assert found.isnan().all()
+
+
+def test_arrays_do_too_and_no_batches_are_refused():
+    mean, log_std = Rng.of(0).normal(20, 2), torch.zeros(20, 2)
+    told = measure.information(mean.numpy(), log_std.numpy())
+    assert told == measure.information(mean, log_std)
+    assert measure.active_units(mean.numpy())[0] == 2
+    with pytest.raises(VaenbError, match="groups is 0"):
+        measure.information(mean, log_std, groups=[])
+
+
 def test_given_batches_take_the_place_of_random_ones():
     rng = Rng.of(3)
     mean = 2 * rng.normal(20, 2, dtype=torch.float64)

@@ -66,6 +66,45 @@ def test_many_items_go_in_one_call_with_the_noise_of_their_places(make, monkeypa
         measure.iw_nll(model, x, samples=0)
 
 
+@each
+def test_parts_of_a_set_have_the_noise_of_their_places(make):
+    model, x = make()
+    whole = measure.iw_nll(model, x, 4, 2)
+    apart = [measure.iw_nll(model, x[a:b], 4, 2, first=a) for a, b in ((0, 3), (3, 7))]
+    assert torch.allclose(torch.cat(apart), whole, rtol=1e-11)
+    assert not torch.allclose(measure.iw_nll(model, x[3:], 4, 2), whole[3:], rtol=1e-6)
+
+
+def test_a_model_without_codes_says_so():
+    torch.manual_seed(0)
+    words, pixels = models.language_model(9, 3, 4), models.pixel_cnn(0, 4, 2, (3, 3, 3))
+    x, image = torch.randint(4, 9, (3, 5)), torch.zeros(2, 1, 28, 28)
+    for call in (lambda: measure.iw_nll(words, x), lambda: measure.posteriors(words, x),
+                 lambda: measure.samples(pixels, 2), lambda: measure.iw_nll(pixels, image)):
+        with pytest.raises(VaenbError, match="has no codes, .*: its own log_prob is exact"):
+            call()
+    with pytest.raises(VaenbError, match="a code of one number, and this model has 0"):
+        measure.model_posterior_mean(words, x)
+    spent = measure.nats(words, x)  # all distortion
+    assert torch.allclose(spent.distortion, -words.eval().log_prob(x)) and not spent.rate.any()
+
+
+@each
+def test_a_decoder_that_sees_its_own_words_is_not_decoded_at_once(make):
+    model, x = make()
+    for call in (lambda: measure.samples(model, 2), lambda: measure.reconstructions(model, x)):
+        with pytest.raises(VaenbError, match=r"one pixel or word after another: take its own"):
+            call()
+
+
+def test_a_code_of_another_width_is_refused():
+    model, x = text()
+    for call in (lambda: model.log_prob(x, torch.zeros(7, 5).double()),
+                 lambda: model.sample(torch.zeros(1, 5).double(), 4, start=1)):
+        with pytest.raises(VaenbError, match="a code has 5 numbers and this model was made for 2"):
+            call()
+
+
 def test_a_call_of_many_sentences_holds_no_more_at_once(monkeypatch):
     model, x = text()
     monkeypatch.setattr(models.text, "NUMBERS", 4 * 4 * 5 * 10)  # gates of ten codes

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -137,6 +138,55 @@ def test_what_is_not_finite_is_told_and_never_saved(tmp_path):
     fresh = made(adam, 1.0)
     again = Saved(tmp_path, fresh, dict(seed=3), "test", dict(at=0))
     assert again.facts["at"] == 5 and fresh.model.decoder.bias.isfinite().all()
+
+
+def test_a_checkpoint_that_lacks_something_is_told(tmp_path):
+    for broken in ("decoder.lr", "model.decoder.bias"):
+        loop(tmp_path, 12, stop_at=5)
+        [path] = tmp_path.iterdir()
+        with np.load(path) as file:
+            arrays = {n: a[:1] if n == broken else a for n, a in file.items()
+                      if n != "decoder.lr" or n != broken}
+        np.savez(path, **arrays)
+        with pytest.raises(VaenbError, match="is damaged .*: delete it and run again"):
+            loop(tmp_path, 12)
+        path.unlink()
+
+
+def test_what_has_ended_keeps_one_model_and_what_was_shown(tmp_path):
+    parts = made(adam)
+    saved = Saved(tmp_path, parts, dict(seed=3), "test", dict(at=0))
+    parts.step(loss_of(parts, 0), "encoder", "decoder")
+    saved.best = {f"model.{n}": t.clone() for n, t in parts.model.state_dict().items()}
+    saved.best["points"] = torch.ones(2)
+    saved.close()
+    again = Saved(tmp_path, made(adam), dict(seed=3), "test", dict(at=0))
+    assert list(again.best) == ["points"]
+    assert all(torch.equal(t, again.parts.model.state_dict()[n])
+               for n, t in parts.model.state_dict().items())
+    with np.load(next(tmp_path.iterdir())) as file:
+        assert {n.split(".")[0] for n in file.files} == {
+            "facts", "model", "best", "encoder", "decoder"}
+        assert [n for n in file.files if n.startswith("encoder")] == ["encoder.lr"]
+
+
+def test_a_save_that_takes_long_is_made_less_often(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(train.parts.time, "monotonic", lambda: clock[0])
+    saved = Saved(None, made(), {}, "", dict(at=0))
+    ends, usual = [], saved.save
+
+    def slow():
+        clock[0] += 20
+        usual()
+        ends.append(clock[0])
+
+    monkeypatch.setattr(saved, "save", slow)
+    while clock[0] < 600:
+        saved.tick()
+        clock[0] += 1
+    assert [b - a for a, b in zip(ends, ends[1:], strict=False)] == [101] * (len(ends) - 1)
+    assert len(ends) > 4  # a fifth of the time
 
 
 def test_parts_must_make_a_whole():

@@ -23,12 +23,12 @@ def small(seed=0):
     return model, x
 
 
-def exact(model, x, rngs, last, weight, cells):
+def exact(model, x, rngs, last, weight, cells, size=6):
     """The gradients of the loss after the refinement, by differentiating all of it."""
     code, speed = model.encoder(x), 0.0
     with torch.backends.mkldnn.flags(enabled=False):  # its LSTM cannot be differentiated twice
         for rng in rngs:
-            loss = cells.bound(model, x, code, rng(), weight, len(x))
+            loss = cells.bound(model, x, code, rng(), weight, size)
             [slope] = torch.autograd.grad(loss, code, create_graph=True)
             clip = (5 / slope.norm(dim=1, keepdim=True)).clamp(max=1).detach()
             speed = 0.5 * speed + clip * slope
@@ -46,10 +46,10 @@ def test_the_semi_amortised_gradient_is_exact(cells, factor):
     try:
         cells.semi_amortised_loss.__globals__["bound"] = lambda *a: factor * bound(*a)
         cells.bound = lambda *a: factor * bound(*a)
-        told = cells.semi_amortised_loss(model, x, rngs[:4], rngs[4], 0.7)
+        told = cells.semi_amortised_loss(model, x, rngs[:4], rngs[4], 0.7, 8)
         found = torch.autograd.grad(told, list(model.parameters()))
-        path, clips = cells.refined(model, x, model.encoder(x), rngs[:4], 0.7, len(x))
-        loss, true = exact(model, x, rngs[:4], rngs[4], 0.7, cells)
+        path, clips = cells.refined(model, x, model.encoder(x), rngs[:4], 0.7, 8)
+        loss, true = exact(model, x, rngs[:4], rngs[4], 0.7, cells, 8)
     finally:
         cells.bound = cells.semi_amortised_loss.__globals__["bound"] = bound
     assert (torch.stack(clips).min() < 1) == (factor > 1)
@@ -69,7 +69,7 @@ def test_the_step_of_the_difference_suits_single_precision(cells):
             rngs = [lambda k=k: train.Rng.of(0, "noise", k) for k in range(11)]
             _, true = exact(model, x, rngs[:10], rngs[10], 1.0, cells)
             model = model.to(dtype)
-            told = cells.semi_amortised_loss(model, x, rngs[:10], rngs[10], 1.0)
+            told = cells.semi_amortised_loss(model, x, rngs[:10], rngs[10], 1.0, 6)
             found = torch.autograd.grad(told, list(model.encoder.parameters()))
         finally:
             spaces["NEAR"] = usual

@@ -446,21 +446,24 @@ class FakeCuda:
 
 
 def five_steps(cuda, waits=False):
-    """How many true steps each of five calls makes."""
-    taken = []
+    """How many true steps each of five calls makes; each moves a running average first."""
+    taken, buffers = [], dict(average=torch.zeros(1))
 
     def step():
+        if not cuda.capturing:
+            buffers["average"] += 1
         if waits and cuda.mode == "error":
             raise RuntimeError("called a synchronizing CUDA operation")
         if not cuda.capturing:
             taken.append(1)
 
-    run = Captured(SimpleNamespace(p=torch.zeros(1), step=step))
+    run = Captured(SimpleNamespace(p=torch.zeros(1), step=step, buffers=buffers))
     counts = []
     for _ in range(5):
         before = len(taken) + cuda.replays
         run()
         counts.append(len(taken) + cuda.replays - before)
+    assert buffers["average"] == len(taken)
     return counts, run
 
 

@@ -53,7 +53,8 @@ def nats(model, x, seed: int = 0, draws: int = 1, chunk: int | None = None) -> S
     return Spent(*(torch.cat(parts).cpu() for parts in zip(*spent, strict=True)))
 
 
-def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = None):
+def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = None,
+           first: int = 0):
     """Importance-weighted bound on -log p(x) for ``x``, images [N, C, H, W] (uint8, or float in
     [0, 1]) or token ids [N, T] (int64): [N], on the CPU.
 
@@ -63,16 +64,19 @@ def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = N
     ``max_rows`` codes go to the model at once, of several images or of a part of one image's
     samples. None: as many as `rows_at_once` says; to a model without ``decode``, which bounds the
     memory of its ``log_joint`` itself, `ITEMS` images or sentences with all their samples.
+    ``first`` is the place of the first of ``x`` in a set that comes in parts, such as sentences of
+    several lengths: without it all parts share their noise, and a mean over them varies more.
+    Raises VaenbError for a model without codes.
     """
     at_least_one(samples=samples)
     found = []
-    with evaluating(model):
+    with evaluating(model, coded=True):
         own = max_rows is None and model.decode is None
         rows = ITEMS * samples if own else rows_at_once(model, max_rows)
         for start, images in batches(model, x, max(1, rows // samples)):
             q = model.posterior(images)
             count, latents = q.mean.shape
-            rng = RowRng(seed, start, count, device=images.device)
+            rng = RowRng(seed, first + start, count, device=images.device)
             noise = rng.normal(count, samples, latents, dtype=q.mean.dtype)
             total = torch.full_like(q.mean[:, 0], -math.inf)
             for u in noise.split(rows, 1):
@@ -90,21 +94,25 @@ def _log_weights(model, images, q, u):
 def posteriors(model, x, chunk: int = 512) -> Gaussian | FullGaussian:
     """q(z|x) of all ``x``, images [N, C, H, W] or token ids [N, T], as the model gives it: means
     [N, Z] and log standard deviations [N, Z], or factors of the covariance [N, Z, Z], on the CPU.
+    Raises VaenbError for a model without codes.
     """
-    with evaluating(model):
+    with evaluating(model, coded=True):
         found = [model.posterior(images) for _, images in batches(model, x, chunk)]
     return type(found[0])(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
-def layer_posteriors(model, x, seed: int = 0, chunk: int = 512) -> tuple[Gaussian, ...]:
+def layer_posteriors(
+    model, x, seed: int = 0, chunk: int = 512
+) -> tuple[Gaussian | FullGaussian, ...]:
     """The posteriors of all layers of codes for images ``x`` [N, C, H, W], the top first, CPU.
 
     A lower layer's is given one draw of the layer above, as q(z1|z2, x) with z2 ~ q(z2|x).
     """
     found = []
-    with evaluating(model):
+    with evaluating(model, coded=True):
         for start, images in batches(model, x, chunk):
             rng = RowRng(seed, start, len(images), device=images.device)
-            found.append(model(images, rng).posterior)
-    return tuple(Gaussian(*(torch.cat(parts).cpu() for parts in zip(*layer, strict=True)))
+            q = model(images, rng).posterior
+            found.append((q,) if hasattr(q, "mean") else q)  # one layer stands alone
+    return tuple(type(layer[0])(*(torch.cat(parts).cpu() for parts in zip(*layer, strict=True)))
                  for layer in zip(*found, strict=True))

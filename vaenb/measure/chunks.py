@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import torch
 
 from vaenb.data import unit
-from vaenb.errors import at_least_one
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.train import Rng, key
 
 
@@ -29,9 +29,15 @@ class RowRng(Rng):
 
 
 @contextmanager
-def evaluating(model):
+def evaluating(model, coded: bool = False):
     """No gradients and evaluation mode inside, and whole float32 products, where a GPU's
-    convolutions round theirs to 10 bits unless told not to; all is restored after."""
+    convolutions round theirs to 10 bits unless told not to; all is restored after.
+
+    Raises VaenbError for a model without codes where ``coded`` asks for one with them.
+    """
+    if coded and not hasattr(model, "posterior"):
+        raise VaenbError(f"a {type(model).__name__} has no codes, and so no posterior and no "
+                         f"importance weights: its own log_prob is exact")
     modes = [(module, module.training) for module in model.modules()]
     rounded = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -68,7 +74,7 @@ def rows_at_once(model, rows: int | None) -> int:
         return rows
     like = next(model.parameters())
     most, numbers = (8192, 2**30) if like.is_cuda else (200, 2**25)
-    if model.decode is None:  # autoregressive: many layers of an image's size
+    if getattr(model, "decode", None) is None:  # autoregressive: many layers of an image's size
         return min(most, 1024)
     out = model.decode(torch.zeros(1, model.latents, device=like.device, dtype=like.dtype))
     return min(most, max(1, numbers // out.numel()))

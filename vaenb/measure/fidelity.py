@@ -12,11 +12,12 @@ def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None =
     """``n`` images [n, C, H, W] on the CPU, decoded from codes of the prior.
 
     ``mean`` gives the decoder's mean, else a draw from p(x|z), which for densities may leave
-    [0, 1]. Equal seeds give equal codes to all models; fewer images are the first of more.
+    [0, 1]. Equal seeds give equal codes to all models; fewer images are the first of more. Raises
+    VaenbError for autoregressive decoders, which have a ``sample`` of their own.
     """
     at_least_one(n=n)
     found = []
-    with evaluating(model):
+    with evaluating(model, coded=True):
         rows = rows_at_once(model, chunk)
         like = next(model.parameters())
         for start in range(0, n, rows):
@@ -29,10 +30,11 @@ def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None =
 def reconstructions(model, x, seed: int = 0, mean: bool = True, chunk: int | None = None):
     """Images ``x`` [N, C, H, W] (uint8, or float in [0, 1]) through the code and back, on the CPU.
 
-    ``mean``: the posterior's mean, in each layer, and the decoder's; else all are draws.
+    ``mean``: the posterior's mean, in each layer, and the decoder's; else all are draws. Raises
+    VaenbError as `samples` does.
     """
     found = []
-    with evaluating(model):
+    with evaluating(model, coded=True):
         for start, images in batches(model, x, rows_at_once(model, chunk)):
             rng = RowRng(seed, start, len(images), device=images.device)
             z = model.code(images, None if mean else rng)
@@ -41,6 +43,9 @@ def reconstructions(model, x, seed: int = 0, mean: bool = True, chunk: int | Non
 
 
 def _image(model, z, rng, mean):
+    if model.decode is None:
+        raise VaenbError(f"a {type(model).__name__} decodes one pixel or word after another: take "
+                         f"its own sample(...) with codes from prior_code or code")
     out = model.decode(z)
     return model.likelihood.mean(out) if mean else model.likelihood.sample(out, rng)
 

@@ -57,6 +57,7 @@ def information(
     N x points x draws x 7 ns on one core (20 codes). Raises VaenbError for shapes that differ
     and values that are not finite.
     """
+    mean, log_std = torch.as_tensor(mean), torch.as_tensor(log_std)
     if mean.ndim != 2 or mean.shape != log_std.shape or len(mean) == 0:
         shapes = f"{tuple(mean.shape)} and {tuple(log_std.shape)}"
         raise VaenbError(f"means and log deviations must be [images, codes] both, got {shapes}")
@@ -77,7 +78,8 @@ def information(
     if groups is None:
         groups = order[: count - count % batch].split(batch)
     groups = [torch.as_tensor(rows, device=mean.device) for rows in groups]
-    grouped, batch = sum(map(len, groups)), max(map(len, groups))
+    grouped, batch = sum(map(len, groups)), max(map(len, groups), default=0)
+    at_least_one(groups=len(groups), images_in_groups=grouped)
     found, found_batch, corrected = torch.zeros_like(mean[chosen, 0]), 0.0, 0.0
     for _ in range(draws):
         u = rng.normal(*mean.shape, dtype=torch.float64)
@@ -149,6 +151,7 @@ def active_units(means: torch.Tensor, threshold: float = 0.01) -> tuple[int, tor
     Active is Var_x E[z|x] > ``threshold`` (Burda et al. 2016), over the posterior
     means [N, Z] of a set, divided by N - 1. Raises VaenbError for fewer than two images.
     """
+    means = torch.as_tensor(means)
     if means.ndim != 2 or len(means) < 2:
         raise VaenbError(f"active units need means [images >= 2, codes], got {tuple(means.shape)}")
     variances = means.detach().double().var(0)

@@ -22,8 +22,9 @@ def model_posterior_mean(model, x, low=-20.0, high=20.0, stride=0.1, chunk: int 
     Raises VaenbError for codes of more numbers, and a grid of fewer than two points.
     """
     at_least_one(chunk=chunk)
-    if model.latents != 1:
-        raise VaenbError(f"a grid needs a code of one number, and this model has {model.latents}")
+    latents = getattr(model, "latents", 0)
+    if latents != 1:
+        raise VaenbError(f"a grid needs a code of one number, and this model has {latents}")
     if not (stride > 0 and high - low >= stride):
         raise VaenbError(f"a grid from {low} to {high} by {stride} has fewer than two points")
     found = []
@@ -50,5 +51,6 @@ def _worth(model, items, grid, step):
         return at
     coarse = torch.cat([at[::step], at[-1:]])
     joint = _joint(model, items, grid[coarse])
-    near = (joint > joint.amax(1, keepdim=True) - NEAR).any(0)
+    far = joint <= joint.amax(1, keepdim=True) - NEAR
+    near = ~far.all(0)  # of a model that has diverged every point is
     return at[near[at // step] | near[(at + step - 1) // step]]

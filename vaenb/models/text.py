@@ -113,6 +113,7 @@ class TextVAE(nn.Module):
         At most ``numbers`` gates of the LSTM and as many logits are held at once (by default
         2^19 on a CPU and 2^28 on a GPU) where no gradient is asked for.
         """
+        self._check_code(z)
         if z.ndim == 2:
             return self.decoder.log_prob(x, z[:, None], numbers)[:, 0]
         return self.decoder.log_prob(x, z, numbers)
@@ -140,6 +141,7 @@ class TextVAE(nn.Module):
         """
         if length < 1:
             raise VaenbError(f"length={length} is too short for a sentence: give at least 1")
+        self._check_code(z)
         decoder, state = self.decoder, self.decoder.start(z)
         words = [torch.full_like(z[:, 0], start, dtype=torch.int64)]
         _check_tokens(words[0][:, None].expand(-1, 2), decoder.embedding.num_embeddings)
@@ -155,6 +157,11 @@ class TextVAE(nn.Module):
             place = torch.searchsorted(steps, draws[:, t, None] * steps[:, -1:])
             words.append(place[:, 0])
         return torch.stack(words, 1)
+
+    def _check_code(self, z):
+        if z.shape[-1] != self.latents:
+            raise VaenbError(f"a code has {z.shape[-1]} numbers and this model was made for "
+                             f"{self.latents}: take codes from prior_code or code")
 
 
 class LanguageModel(nn.Module):

@@ -225,7 +225,8 @@ def fit(
         raise VaenbError("fit takes a function that makes the model, since each row of the sweep "
                          "begins with its own: lambda: VAE(), say")
     sweep = [_pythons(row) for row in sweep or ()]
-    data, valid = (d if d is None or isinstance(d, tuple) else (d,) for d in (data, valid))
+    data = data if isinstance(data, tuple) else (data,)
+    valid = valid if valid is None or isinstance(valid, tuple) else (valid,)
     _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk)
     where = device if isinstance(device, torch.device) else _choose(device)
     data = tuple(d.to(where) for d in data)

@@ -11,7 +11,7 @@ import torch
 
 from vaenb.errors import VaenbError
 from vaenb.train.checkpoint import Checkpoint
-from vaenb.train.loop import SAVE_SECONDS, OutOfTime
+from vaenb.train.loop import SAVE_SECONDS, SAVE_SHARE, OutOfTime
 
 
 class NotFinite(VaenbError):
@@ -112,18 +112,22 @@ class Saved:
             self.facts.pop("layout", None)
             self.best = {n.removeprefix("best."): torch.as_tensor(a) for n, a in arrays.items()
                          if n.startswith("best.")}
-            parts.load({n: a for n, a in arrays.items() if not n.startswith("best.")})
-        self.last = time.monotonic()
+            try:
+                parts.load({n: a for n, a in arrays.items() if not n.startswith("best.")})
+            except (LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise self.store.damaged(error) from None
+        self.last, self.pause = time.monotonic(), SAVE_SECONDS
 
     def tick(self) -> None:
-        """Save if half a minute has passed since the last time.
+        """Save if half a minute has passed since the last time, or longer where saving is slow.
 
         Raises `OutOfTime` after the deadline, when all is saved, and `NotFinite` as `save`.
         """
         clock = time.monotonic()
         late = self.deadline is not None and clock > self.deadline
-        if late or clock - self.last > SAVE_SECONDS:
+        if late or clock - self.last > self.pause:
             self.save()
+            self.pause = max(SAVE_SECONDS, (self.last - clock) * (1 / SAVE_SHARE - 1))
         if late:
             raise OutOfTime("time is up: run the same command again to go on")
 
@@ -135,6 +139,13 @@ class Saved:
             best = {f"best.{n}": t for n, t in self.best.items()}
             self.store.save(self.parts.arrays() | best, self.facts)
         self.last = time.monotonic()
+
+    def close(self) -> None:
+        """Save for the last time: the parameters as they stand and what was kept beside them, but
+        no other model (``best``'s names in "model.") and no optimiser's memory."""
+        self.best = {n: t for n, t in self.best.items() if not n.startswith("model.")}
+        self.parts.renew()
+        self.save()
 
     def check(self, loss: float = 0.0) -> None:
         """Raises `NotFinite` if ``loss`` (a number, of a whole part, say) or a parameter is not

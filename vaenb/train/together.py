@@ -109,6 +109,7 @@ class Captured:
         """A step in which waiting for the device is an error: what waits is not captured at all,
         since a capture that fails leaves its memory bound."""
         before = torch.cuda.get_sync_debug_mode()
+        kept = {name: buffer.clone() for name, buffer in self.group.buffers.items()}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the mode is a prototype
@@ -121,7 +122,9 @@ class Captured:
             self.waits = True
         finally:
             torch.cuda.set_sync_debug_mode(before)
-        if self.waits:
+        if self.waits:  # again, from where the step began
+            for name, buffer in kept.items():
+                self.group.buffers[name].copy_(buffer)
             self._step()
 
     def _step(self):

@@ -233,6 +233,22 @@ def test_what_cannot_be_decided_says_why(change, why):
     assert verdict["state"] == "undecided" and why in verdict["reason"]
 
 
+def test_distances_of_other_features_are_not_compared():
+    def noted(accuracy, frechet, said="the data"):
+        told = (f"2000 samples; Frechet distance: classifier of {said}, last hidden layer, 64 "
+                f"dimensions, test accuracy {accuracy}; as decoder means")
+        return [r | {"notes": [told, "no Inception weights are used"]}
+                for r in ablation() if ("Per" in r["settings"]["model"]) == frechet]
+
+    assert claim("C09", noted(0.98, True) + noted(0.98, False, "the same data"))["state"] \
+        == "supported"
+    mixed = claim("C09", noted(0.98, True) + noted(0.97, False))
+    assert mixed["state"] == "undecided"
+    assert "frechet: measured with features of different classifiers" in mixed["reason"]
+    [no_frechet] = [t for t in mixed["tests"] if t["metric"] == "neg_elbo"]
+    assert no_frechet["state"] == "holds"
+
+
 def test_beside_an_undecided_claim_stands_where_the_means_lie():
     def leans(name, found):
         verdict = claim(name, found)

@@ -352,6 +352,14 @@ def largest(found: list[dict]) -> list[dict]:
     return groups(found)[0] if found else []
 
 
+def features(record: dict) -> str:
+    """The network whose features its Fréchet distances compare, as its notes tell it; "" where
+    they tell none. Distances of different networks do not compare."""
+    told = (re.search(r"(classifier of the (same )?data, last|Inception v3)[^;]*", n)
+            for n in record.get("notes", ()))
+    return next((t[0].replace("the same data", "the data") for t in told if t), "")
+
+
 def seeds_text(found: list[dict]) -> str:
     """How many seeds the settings have: "3 seeds", or "1 to 3 seeds" where some have fewer."""
     least, most = (pick(map(len, seeds_of(found).values())) for pick in (min, max))

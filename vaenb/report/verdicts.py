@@ -138,6 +138,9 @@ def _decide(rule, sets, sides, found) -> dict:
     if rule["data"] and wrong:
         out["leans"] = None
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
+    elif "frechet" in rule["metric"] and len({rec.features(r) for r in out["used"]}) > 1:
+        out["leans"] = None
+        reason = "measured with features of different classifiers, which do not compare"
     elif out["n"] < int(rule["seeds"]):
         what, out["lacks"] = "cells" if cells else "seeds", "values"
         reason = f"too few {what}, {out['n']} of {rule['seeds']}"

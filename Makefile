@@ -11,7 +11,7 @@ BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB       := $(VENV)/.installed-lab
 BUILT     := _build/.built
-SOURCES   := _config.yml _toc.yml $(wildcard notebooks/*.ipynb vaenb/*.py vaenb/*/*.py \
+SOURCES   := _config.yml _toc.yml $(wildcard notebooks/*.ipynb vaenb/*.py vaenb/*/*.py vaenb/*/*.js \
              book/*.md book/*.bib book/_ext/*.py book/_static/* book/targets/* \
              book/records book/records/* book/records/*/*)
 

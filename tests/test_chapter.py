@@ -1,5 +1,7 @@
 """What the chapters' drivers share, and the rows of a grid."""
 
+import shutil
+
 import matplotlib
 import numpy as np
 import pytest
@@ -47,6 +49,22 @@ def test_only_what_has_no_record_is_missing(clone):
     assert chapter("smoke").missing("figure3", [first, second]) == [first, second]
     longer = entry(0.1, steps=20)
     assert chapter("cpu").missing("figure3", [longer]) == [longer]
+
+
+def test_what_the_book_has_is_shown_and_not_run_again(clone, capsys):
+    first, second = entry(0.1), entry(1.0)
+    records.write(first)
+    records.merge()
+    shutil.rmtree(clone / "runs")
+    assert chapter("cpu").missing("figure3", [first, second]) == [second]
+    assert "figure3: 1 of 2 models are recorded in the book" in capsys.readouterr().out
+    assert len(chapter("cpu").read("figure3")) == 1 and not chapter("full").read("figure3")
+    anew = report.Chapter(NAME, "rate-regularization", "cpu", anew=True)
+    assert anew.missing("figure3", [first, second]) == [first, second]
+    assert not anew.read("figure3") and not capsys.readouterr().out
+    records.write(second)
+    assert anew.missing("figure3", [first, second]) == [first]  # a run that was stopped goes on
+    assert len(anew.read("figure3")) == 1 and len(chapter("cpu").read("figure3")) == 2
 
 
 def test_one_seed_alone():

@@ -1,6 +1,7 @@
 """Chapter 2's own lines, taken from its notebook: the objectives, the plan, the splits by name,
 what is measured on which images, which records a figure compares, what its curves show."""
 
+import math
 from types import SimpleNamespace
 
 import matplotlib
@@ -226,7 +227,8 @@ def test_figures_compare_runs_of_one_scale(cpu):
     other, none = [record("1-layer CNN", 1.0)], [record("1-layer CNN", 1.0, steps=5)]
     assert cpu["alike"](long + short, other) == [short, other]
     assert cpu["alike"](long + short) == [long]
-    assert cpu["alike"](long + short, none) == [[], []] == cpu["alike"](long, [])
+    assert cpu["alike"](long + short, none) == [[], []]
+    assert cpu["alike"](long, []) == [long, []]  # what has run is shown
     wide = [record("1-layer MLP", b, steps=10) for b in (0.1, 2.0)]
     assert cpu["alike"](long + short + wide) == [short + wide]  # one long run is not a curve
     assert cpu["alike"](long + short + wide[:1]) == [long]
@@ -247,8 +249,10 @@ def test_the_rate_distortion_plane(cpu, monkeypatch, capsys):
                     train_distortion=4.0)]
     cpu["rd_plane"]({"one": found, "none": []}, together=False)
     cpu["rd_plane"]({"one": found, "two": other})
-    cpu["rd_plane"]({"one": found, "none": []})  # nothing to compare with
+    cpu["rd_plane"]({"none": []})
     assert "no runs are recorded" in capsys.readouterr().out and len(drawn) == 2
+    cpu["rd_plane"]({"one": found, "none": []})  # what has run is shown
+    assert len(drawn.pop()[0].axes) == 1
     [ax], axes = drawn[0][0].axes, drawn[1][0].axes
     curves = {line.get_linestyle(): points(line) for line in ax.lines
               if line.get_color() == cpu["SHADES"]["3-layer MLP"]
@@ -259,6 +263,17 @@ def test_the_rate_distortion_plane(cpu, monkeypatch, capsys):
     assert [a.get_legend().get_texts()[0].get_text() for a in axes] == [
         "3-layer MLP", "3-layer CNN"]
     assert axes[0].get_xlim() == axes[1].get_xlim() and axes[0].get_ylim() == axes[1].get_ylim()
+
+
+def test_a_model_that_diverged_is_left_out_of_the_tables(cpu):
+    broken = record("3-layer MLP", 0.5, seed=2, diverged=1.0)
+    good = [record("3-layer MLP", 0.5, seed=s, active_units=s, rate=1.0, distortion=2.0 - s,
+                   train_distortion=1.0, gap=1.0 - s) for s in (0, 1)]
+    told = repr(cpu["pairs"]([*good, broken]))
+    assert "1, mean 1.0" in told and told == repr(cpu["pairs"](good))
+    assert "0, 1, nan" in repr(cpu["beside"](good, [*good, broken]))
+    means = cpu["mean"]([math.nan, math.nan])
+    assert math.isnan(means)
 
 
 def test_the_corrected_estimate_is_shown(cpu, monkeypatch):

@@ -226,13 +226,44 @@ def test_artefacts_of_three_kinds(tmp_path):
     assert loaded.dtype == np.uint8 and (loaded == strip).all()
     assert records.read_artefact(back, "figure", tmp_path) == png
     assert records.read_artefact(back, "frames", tmp_path) == {"beta": [0.1, None]}
-    with pytest.raises(VaenbError, match="'curve' of table1 .* run the experiment again"):
+    with pytest.raises(VaenbError, match="'curve' of table1 .* run its experiment again"):
         records.read_artefact(back, "curve", tmp_path)
     again = made(when="2099-01-01T00:00:00")  # run again with one artefact: the others go
     records.artefact(again, "strip", {"images": strip + 1}, tmp_path)
     records.write(again, tmp_path)
     records.merge(root=tmp_path)
     assert [p.name for p in kept.iterdir()] == list(again["artefacts"].values())
+
+
+def test_a_torn_artefact_is_told_and_mended_by_the_next_merge(tmp_path):
+    record = made()
+    names = [records.artefact(record, name, content, tmp_path) for name, content in (
+        ("strip", {"images": np.arange(9)}), ("frames", {"beta": [0.1]}))]
+    records.write(record, tmp_path)
+    records.merge(root=tmp_path)
+    for file, name in zip(names, ("strip", "frames"), strict=True):
+        kept, source = (tmp_path / f / "records/artefacts" / file for f in ("book", "runs"))
+        whole = kept.read_bytes()
+        kept.write_bytes(whole[:len(whole) // 2])
+        assert records.read_artefact(record, name, tmp_path) is not None  # that of runs
+        source.write_bytes(b"")
+        records.merge(root=tmp_path)  # of which nothing torn is taken over
+        with pytest.raises(VaenbError, match="missing or damaged: copy it again"):
+            records.read_artefact(record, name, tmp_path)
+        source.write_bytes(whole)
+        records.merge(root=tmp_path)
+        assert kept.read_bytes() == whole
+
+
+def test_any_text_comes_back_and_numbers_of_no_shape_are_told(tmp_path):
+    record = made()
+    record["notes"] = ["a line\u2028and another\u0085one"]
+    path = records.write(record, tmp_path)
+    [back] = records.read(where="runs", root=tmp_path)
+    assert back["notes"] == record["notes"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(metrics=[])))
+    with pytest.raises(VaenbError, match="its settings, metrics or time are of another type"):
+        records.read(where="runs", root=tmp_path)
 
 
 def test_an_artefact_too_large_pickled_or_no_png_is_refused(tmp_path):

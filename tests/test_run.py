@@ -162,6 +162,8 @@ def test_a_run_is_published_once_and_the_environment_does_not_overrule_it(
     assert run("1", given) == folder and outputs(folder) == first
     assert "is there already: nothing to do" in capsys.readouterr().err
     assert run("1", given, again=True) == folder and outputs(folder) != first
+    (folder / "run.json").unlink()  # a copy that is not whole is made anew
+    assert run("1", given) == folder and (folder / "run.json").is_file()
     assert left(book) == [folder.name]
 
 

@@ -90,7 +90,8 @@ def run(
              "each value.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many runs at a time.")] = 1,
     again: Annotated[bool, typer.Option(
-        "--again", help="Run anew what is there already.")] = False,
+        "--again", help="Execute notebooks anew whose output is there already. (What has "
+                        "records is not trained again: see the parameter anew.)")] = False,
     cluster: Annotated[bool, typer.Option(
         "--cluster", help="Run on a Ray cluster ($RAY_ADDRESS), a GPU for each run.")] = False,
     out: Annotated[str, typer.Option(help="The folder for the outputs.")] = "",

@@ -128,11 +128,12 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
 
     notebook, values, folder = plan(chapter, parameters, out)
     name, pm, profile = notebook.stem, _papermill(), values.get("profile")
-    again = again or profile == "recorded"
-    if folder.exists() and not again:
+    whole = (folder / "run.json").is_file()
+    again = again or profile == "recorded" or folder.is_dir() and not whole
+    if whole and not again:
         old = f'"code": "{CODE}"' not in (folder / "run.json").read_text()
         _say(f"{_short(folder)} is there already{', made by other code' * old}: nothing to do "
-             f"(--again runs it anew)")
+             f"(--again executes it anew)")
         return folder
     if profile == "full" and values.get("device") != "cuda" and not _gpus():
         _say(f"{name}: profile full runs here without a GPU, for which most of it is meant: see "

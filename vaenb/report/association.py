@@ -91,7 +91,7 @@ def explains(x, y, least: float):
     return r * r, float(norm.sf(score)), float(norm.cdf(score))
 
 
-def bends(x, y, low: float, high: float, draws: int = 999, seed: int = 0):
+def bends(x, y, low: float, high: float, draws: int = 9999, seed: int = 0):
     """Where the rise of y over x [n] slows down, and p for that being between ``low`` and
     ``high``, and for its being elsewhere or nowhere.
 

@@ -13,23 +13,26 @@ class Chapter:
     """One chapter under one profile; ``only`` names the one experiment to run ("": all),
     ``only_seed`` the one seed (-1: all).
 
-    With "recorded" nothing is run, and the records of the book are what is shown. Raises
-    VaenbError for an unknown profile.
+    With "recorded" nothing is run, and the records of the book are what is shown. A profile that
+    runs takes what the book has recorded of it as done and shows it beside what is made here,
+    unless ``anew``; "smoke" always runs anew. Raises VaenbError for an unknown profile.
     """
 
-    def __init__(self, name: str, paper: str, profile: str, only: str = "", only_seed: int = -1):
+    def __init__(self, name: str, paper: str, profile: str, only: str = "", only_seed: int = -1,
+                 anew: bool = False):
         if profile not in vaenb.PROFILES:
             raise VaenbError(f"profile {profile!r} is unknown: take one of "
                              f"{', '.join(vaenb.PROFILES)}")
         self.name, self.paper, self.profile, self.only = name, paper, profile, only
         self.only_seed = only_seed
         self.recorded = profile == "recorded"
+        self.where = "book" if self.recorded else (
+            "runs" if anew or profile == "smoke" else "both")
 
     def read(self, experiment: str | None = None) -> list[dict]:
         """The records to show (experiment None: of all)."""
-        if self.recorded:
-            return records.read(self.name, experiment, where="book")
-        return records.read(self.name, experiment, profile=self.profile, where="runs")
+        profile = None if self.recorded else self.profile
+        return records.read(self.name, experiment, profile=profile, where=self.where)
 
     def experiment(self, name: str, run, wanted: bool = True) -> list[dict]:
         """``run(name)`` where the profile asks for it; then the records to show."""
@@ -42,11 +45,16 @@ class Chapter:
         return range(count) if self.only_seed < 0 else [self.only_seed]
 
     def missing(self, experiment: str, entries: list[dict]) -> list[dict]:
-        """Those of the records to be made that are neither in the book nor in ``runs``; all of
-        them in the smoke test, which runs everything anew."""
+        """Those of the records to be made that there are none of yet; all of them in the smoke
+        test. Says how many stand in the book."""
         if self.profile == "smoke":
             return entries
-        done = {records.identity(r) for r in records.read(self.name, experiment, where="both")}
+        done = {records.identity(r) for r in self.read(experiment)}
+        book = {records.identity(r) for r in records.read(self.name, experiment)}
+        found = sum(records.identity(e) in book & done for e in entries)
+        if found and self.where == "both":
+            print(f"{experiment}: {found} of {len(entries)} models are recorded in the book and "
+                  f"not trained here (-p anew true trains them)")
         return [e for e in entries if records.identity(e) not in done]
 
     def budget(self, planned: dict[str, tuple[str, int]], steps: int) -> tables.Table:

@@ -142,14 +142,14 @@ def write(record: dict, root=None) -> Path:
 
 def finish(record: dict, seconds: float, began: float, device="cpu", root=None) -> Path:
     """Publish a record with what it cost: ``seconds`` of training, the time of measuring since
-    ``began`` (`time.monotonic`), and the peak memory of ``device``."""
+    ``began`` (`time.monotonic`), and this process's peak memory on ``device`` so far."""
     cost = dict(seconds=seconds, measure_seconds=time.monotonic() - began,
                 peak_mib=peak_mib(device))
     return write(record | cost, root)
 
 
 def _load(path: Path, root) -> Iterator[dict]:
-    for count, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    for count, line in enumerate(path.read_text("utf-8", "replace").split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -158,8 +158,9 @@ def _load(path: Path, root) -> Iterator[dict]:
                 else ["the braces of an object"]
             if missing:
                 raise ValueError(f"lacks {', '.join(missing)}")
-            if not (isinstance(record["settings"], dict) and isinstance(record["when"], str)):
-                raise ValueError("its settings or its time are of another type")
+            if not (isinstance(record["when"], str) and all(
+                    isinstance(record[name], dict) for name in ("settings", "metrics"))):
+                raise ValueError("its settings, metrics or time are of another type")
         except ValueError as error:
             shown = path.relative_to(root) if path.is_relative_to(root) else path
             tracked = path.suffix == ".jsonl"
@@ -237,7 +238,7 @@ def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> di
             records = _newest(read(*name, root=root) + parts)
             for file in {f for r in records for f in (r.get("artefacts") or {}).values()}:
                 source, target = runs / "artefacts" / file, book / "artefacts" / file
-                if source.is_file() and not target.is_file():
+                if _whole(source) and not _whole(target):
                     _publish(target, source.read_bytes())
             path = book / name[0] / f"{name[1]}.jsonl"
             content = "".join(_line(record) + "\n" for record in records).encode()
@@ -284,21 +285,31 @@ def artefact(record: dict, name: str, content, root=None) -> str:
 
 
 def read_artefact(record: dict, name: str, root=None):
-    """An artefact of a record: a dict of arrays, the bytes of a PNG, or what the JSON holds."""
+    """An artefact of a record: a dict of arrays, the bytes of a PNG, or what the JSON holds.
+
+    Raises VaenbError where it is neither in the book nor in ``runs``, or not what was saved.
+    """
     file = (record.get("artefacts") or {}).get(name)
     for where in ("book", "runs"):
-        path = _folder(where, root) / "artefacts" / str(file)
-        if file and path.is_file():
-            if path.suffix == ".png":
-                return path.read_bytes()
-            if path.suffix == ".json":
-                return json.loads(path.read_text("utf-8"))
+        content = _whole(_folder(where, root) / "artefacts" / str(file))
+        if content and file.endswith(".png"):
+            return content
+        if content and file.endswith(".json"):
+            return json.loads(content)
+        if content:
             import numpy as np
 
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 return dict(arrays)
     raise VaenbError(f"artefact {name!r} of {record['experiment']} ({file or 'not named there'}) "
-                     f"is missing: run the experiment again")
+                     f"is missing or damaged: copy it again, or delete the record that names it "
+                     f"and run its experiment again")
+
+
+def _whole(path: Path) -> bytes:
+    """What an artefact's file holds; nothing where it is not what its name says it is."""
+    content = path.read_bytes() if path.is_file() else b""
+    return content if hashlib.sha256(content).hexdigest()[:16] == path.stem else b""
 
 
 def is_full(record: dict) -> bool:

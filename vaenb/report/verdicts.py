@@ -125,7 +125,7 @@ def _decide(rule, sets, sides, found) -> dict:
     cells = rule["test"] in OF_MODELS
     out = dict(used=[], n=0, lacks="")
     for group, side in zip(sets, sides, strict=True):
-        wants = side["best"] or rule["test"] == "beyond"
+        wants = side["best"] or rule["test"] in ("beyond", "always below")
         if wants and (reason := _cells_to_come(group, found)):
             return out | dict(state="undecided", reason=reason, lacks="values")
     try:

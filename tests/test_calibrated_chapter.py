@@ -64,3 +64,23 @@ def test_a_bound_with_the_variance_of_the_test_images(chapter):
             dict(rate=rate, distortion=distortion, sigma2=sigma2), 10)
         assert error == pytest.approx(0.02)
         assert told == pytest.approx(sum(bound(0.02, 0.02))) and told <= rate + distortion + 1e-9
+
+
+def test_a_caption_says_whose_distances_are_of_another_classifier(monkeypatch):
+    monkeypatch.setenv("VAENB_PROFILE", "recorded")
+    chapter, shown = cells("01_calibrated_decoders", until="budget"), []
+    chapter["display"] = lambda table: shown.append(table.caption)
+
+    def made(model, accuracy):
+        return [r | {"notes": [f"classifier of the data, last hidden layer, test accuracy "
+                               f"{accuracy}; 9 samples"]}
+                for r in chapter["chapter"].read("table1") if r["settings"]["model"] == model]
+
+    usual, other = made("Shared sigma-VAE", 0.98), made("Optimal sigma-VAE", 0.97)[:1]
+    for found in (usual, usual + other):
+        chapter["show_table"]("Table 1", "SVHN", found)
+    assert "another classifier" not in shown[0]
+    assert ("Fréchet distances of Optimal σ-VAE are of another classifier (test accuracy 0.97; "
+            "the others' test accuracy 0.98)") in shown[1]
+    chapter["show_table"]("ours", "SVHN", usual + other)  # which has no such distances
+    assert "another classifier" not in shown[2]

@@ -13,8 +13,7 @@ NOTEBOOKS = sorted((vaenb.ROOT / "notebooks").glob("*.ipynb"))
 TOC = vaenb.ROOT / "_toc.yml"
 LINE = re.compile(r"[a-z]\w*: (str|int|float|bool) = [^#]*\S  # \S.*")
 SHARED = {"profile": '"recorded"', "seeds": "0", "only_seed": "-1", "anew": "False",
-          "device": '"auto"',
-          "only": '""', "budget_minutes": "0"}
+          "device": '"auto"', "only": '""', "budget_minutes": "0"}
 
 
 def code(path):

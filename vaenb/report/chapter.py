@@ -35,10 +35,18 @@ class Chapter:
         return records.read(self.name, experiment, profile=profile, where=self.where)
 
     def experiment(self, name: str, run, wanted: bool = True) -> list[dict]:
-        """``run(name)`` where the profile asks for it; then the records to show."""
+        """``run(name)`` where the profile asks for it; then the records to show. Says how many of
+        them are the book's."""
         if not self.recorded and wanted and self.only in ("", name):
             run(name)
-        return self.read(name)
+        found = self.read(name)
+        if self.where == "both":
+            book = {(records.identity(r), r["when"]) for r in records.read(self.name, name)}
+            kept = sum((records.identity(r), r["when"]) in book for r in found)
+            if kept:
+                print(f"{name}: {kept} of {len(found)} models are recorded in the book and not "
+                      f"trained here (-p anew true trains them)")
+        return found
 
     def seeds(self, count: int):
         """The seeds to run of ``count``: all, or the one that was asked for."""
@@ -46,15 +54,10 @@ class Chapter:
 
     def missing(self, experiment: str, entries: list[dict]) -> list[dict]:
         """Those of the records to be made that there are none of yet; all of them in the smoke
-        test. Says how many stand in the book."""
+        test."""
         if self.profile == "smoke":
             return entries
         done = {records.identity(r) for r in self.read(experiment)}
-        book = {records.identity(r) for r in records.read(self.name, experiment)}
-        found = sum(records.identity(e) in book & done for e in entries)
-        if found and self.where == "both":
-            print(f"{experiment}: {found} of {len(entries)} models are recorded in the book and "
-                  f"not trained here (-p anew true trains them)")
         return [e for e in entries if records.identity(e) not in done]
 
     def budget(self, planned: dict[str, tuple[str, int]], steps: int) -> tables.Table:

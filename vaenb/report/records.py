@@ -238,8 +238,8 @@ def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> di
             records = _newest(read(*name, root=root) + parts)
             for file in {f for r in records for f in (r.get("artefacts") or {}).values()}:
                 source, target = runs / "artefacts" / file, book / "artefacts" / file
-                if _whole(source) and not _whole(target):
-                    _publish(target, source.read_bytes())
+                if not _whole(target) and (held := _whole(source)):
+                    _publish(target, held)
             path = book / name[0] / f"{name[1]}.jsonl"
             content = "".join(_line(record) + "\n" for record in records).encode()
             if not path.is_file() or path.read_bytes() != content:

@@ -23,6 +23,11 @@ SAVE_SECONDS = 30.0  # an interrupted run loses little more work than this
 SAVE_SHARE = 0.2  # of the time goes at most into saving: large sweeps save less often
 
 
+def pause_after(spent: float) -> float:
+    """Seconds to the next save, for one that took ``spent``."""
+    return max(SAVE_SECONDS, spent * (1 / SAVE_SHARE - 1))
+
+
 class OutOfTime(Exception):
     """The deadline came: the state is saved, and the same call goes on from there."""
 
@@ -328,7 +333,7 @@ def _train(group, stores, deadline, bar):
         if now - saved > pause:
             save()
             saved = time.monotonic()
-            pause = max(SAVE_SECONDS, (saved - now) * (1 / SAVE_SHARE - 1))
+            pause = pause_after(saved - now)
         if deadline is not None and now > deadline and group.t < work.steps:
             save()
             bar.close()

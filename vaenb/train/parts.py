@@ -11,7 +11,7 @@ import torch
 
 from vaenb.errors import VaenbError
 from vaenb.train.checkpoint import Checkpoint
-from vaenb.train.loop import SAVE_SECONDS, SAVE_SHARE, OutOfTime
+from vaenb.train.loop import SAVE_SECONDS, OutOfTime, pause_after
 
 
 class NotFinite(VaenbError):
@@ -127,7 +127,7 @@ class Saved:
         late = self.deadline is not None and clock > self.deadline
         if late or clock - self.last > self.pause:
             self.save()
-            self.pause = max(SAVE_SECONDS, (self.last - clock) * (1 / SAVE_SHARE - 1))
+            self.pause = pause_after(self.last - clock)
         if late:
             raise OutOfTime("time is up: run the same command again to go on")
 

@@ -39,9 +39,11 @@ def exact(model, x, rngs, last, weight, cells, size=6):
 
 @pytest.mark.filterwarnings("ignore:TF32")
 @pytest.mark.parametrize("factor", [1.0, 40.0])  # with the second, norms are clipped
-def test_the_semi_amortised_gradient_is_exact(cells, factor):
+def test_the_semi_amortised_gradient_is_exact(cells, factor, monkeypatch):
+    """But for the clip on the way back, which has a test of its own."""
     model, x = small()
     bound = cells.bound
+    monkeypatch.setitem(cells.semi_amortised_loss.__globals__, "clipped", lambda slopes: slopes)
     rngs = [lambda k=k: train.Rng.of(0, "noise", k) for k in range(5)]
     try:
         cells.semi_amortised_loss.__globals__["bound"] = lambda *a: factor * bound(*a)
@@ -55,6 +57,26 @@ def test_the_semi_amortised_gradient_is_exact(cells, factor):
     assert (torch.stack(clips).min() < 1) == (factor > 1)
     for (name, _), a, b in zip(model.named_parameters(), found, true, strict=True):
         assert torch.allclose(a, b, rtol=2e-3, atol=2e-4 * b.abs().max()), name
+
+
+def test_the_way_back_through_the_refinement_is_clipped(cells, monkeypatch):
+    """Where the loss is steep the products of second derivatives grow with every step."""
+    model, x = small()
+    spaces, seen = cells.semi_amortised_loss.__globals__, []
+
+    def watched(slopes, clip=cells.clipped):
+        found = clip(slopes)
+        seen.append([torch.cat([g.flatten() for g in gs]).norm() for gs in (slopes, found)])
+        return found
+
+    monkeypatch.setitem(spaces, "bound", lambda *a, bound=cells.bound: 40 * bound(*a))
+    monkeypatch.setitem(spaces, "clipped", watched)
+    rngs = [lambda k=k: train.Rng.of(0, "noise", k) for k in range(5)]
+    told = cells.semi_amortised_loss(model, x, rngs[:4], rngs[4], 0.7, 8)
+    assert math.isfinite(told.item()) and len(seen) == 8  # codes and decoder, four steps
+    before, after = torch.tensor(seen).T
+    assert before.max() > 50 and after.max() <= 5.001
+    assert torch.allclose(after[before < 5], before[before < 5])
 
 
 @pytest.mark.filterwarnings("ignore:TF32")

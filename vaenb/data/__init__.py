@@ -1,9 +1,9 @@
 """Named data sets: found where they were prepared, else fetched, checked and prepared."""
 
-from vaenb.data import sequences, splits, tetrominoes, text
+from vaenb.data import sequences, splits, store, tetrominoes, text
 from vaenb.data.dataset import DataSet, binarised, resize, unit
 from vaenb.data.sources import NAMES, folder
 from vaenb.data.store import load, prepare, status
 
 __all__ = ["NAMES", "DataSet", "binarised", "folder", "load", "prepare", "resize", "sequences",
-           "splits", "status", "tetrominoes", "text", "unit"]
+           "splits", "status", "store", "tetrominoes", "text", "unit"]

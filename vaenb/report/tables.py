@@ -24,7 +24,7 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
           "marginal_kl_batch": "marginal KL over minibatches (nats)",
           "active_units": "active units",
           "aggressive_epochs": "aggressive epochs", "inner_steps": "inner steps",
-          "train_seconds": "seconds", "exploded": "share broken off",
+          "train_seconds": "seconds", "exploded": "share exploded",
           "mlp_accuracy": "read by MLP", "linear_accuracy": "read linearly",
           "mlp_accuracy_test": "read by MLP, fitted on test codes",
           "label_distortion": "H(y|z) (nats)", "reconstruction_accuracy": "read in x′",
@@ -119,7 +119,7 @@ def caption(found: list[dict]) -> str:
         return "ours: not run in this profile"
     notes = {(r.get("data") or {}).get("note") for r in found} - {None}
     spread = max(map(len, records.seeds_of(found).values())) > 1
-    return (f"Ours is {records.scale_text(found)}. "
+    return (f"Our runs: {records.scale_text(found)}. "
             f"{'Mean ± standard deviation over seeds. ' * spread}"
             f"Data: {'; '.join(sorted(notes))}.")
 

@@ -29,7 +29,8 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
           "mlp_accuracy_test": "read by MLP, fitted on test codes",
           "label_distortion": "H(y|z) (nats)", "reconstruction_accuracy": "read in x′",
           "reconstruction_accuracy_all": "read in x′, all",
-          "supervised_accuracy": "accuracy on the target"}
+          "supervised_accuracy": "accuracy on the target",
+          "kept": "read in x′ / by MLP", "knn_accuracy": "5 neighbours"}
 
 
 class Table:

@@ -252,50 +252,38 @@ def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> di
     return counts
 
 
-def artefact(record: dict, name: str, content, root=None) -> str:
+def artefact(record: dict, name: str, arrays: dict, root=None) -> str:
     """Save what belongs to ``record`` and is no number, and name it in ``record["artefacts"]``.
 
-    ``content``: bytes of a PNG, a dict of arrays (npz, never pickled), or anything that JSON
-    holds. Returns the file's name. More than 300 KB raises VaenbError. Call before ``write``.
+    ``arrays`` {name: array} become an npz, never pickled. Returns the file's name. More than
+    300 KB raises VaenbError. Call before ``write``.
     """
-    if isinstance(content, bytes):
-        kind = "png"
-        if not content.startswith(b"\x89PNG"):
-            raise VaenbError(f"artefact {name}: these bytes are no PNG (see figures.png)")
-    elif isinstance(content, dict) and content and all(
-            hasattr(value, "__array__") for value in content.values()):
-        import numpy as np
+    import numpy as np
 
-        arrays = {key: np.asarray(value) for key, value in content.items()}
-        if any(array.dtype.hasobject for array in arrays.values()):
-            raise VaenbError(f"artefact {name}: an array of Python objects would be pickled; "
-                             f"make it numbers or text")
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        kind, content = "npz", buffer.getvalue()
-    else:
-        kind, content = "json", _line(content).encode()
+    arrays = {key: np.asarray(value) for key, value in arrays.items()}
+    if any(array.dtype.hasobject for array in arrays.values()):
+        raise VaenbError(f"artefact {name}: an array of Python objects would be pickled; "
+                         f"make it numbers or text")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    content = buffer.getvalue()
     if len(content) > LIMIT:
         raise VaenbError(f"artefact {name} of {record['experiment']} has {len(content)} bytes and "
                          f"{LIMIT} are allowed: keep fewer points or images, or a smaller type")
-    file = f"{hashlib.sha256(content).hexdigest()[:16]}.{kind}"
+    file = f"{hashlib.sha256(content).hexdigest()[:16]}.npz"
     _publish(_folder("runs", root) / "artefacts" / file, content)
-    record.setdefault("artefacts", {})[name] = file
+    record["artefacts"][name] = file
     return file
 
 
-def read_artefact(record: dict, name: str, root=None):
-    """An artefact of a record: a dict of arrays, the bytes of a PNG, or what the JSON holds.
+def read_artefact(record: dict, name: str, root=None) -> dict:
+    """An artefact of a record: a dict of arrays.
 
     Raises VaenbError where it is neither in the book nor in ``runs``, or not what was saved.
     """
     file = (record.get("artefacts") or {}).get(name)
     for where in ("book", "runs"):
         content = _whole(_folder(where, root) / "artefacts" / str(file))
-        if content and file.endswith(".png"):
-            return content
-        if content and file.endswith(".json"):
-            return json.loads(content)
         if content:
             import numpy as np
 

@@ -26,9 +26,9 @@ def made(experiment, model, seed, metrics, data="svhn", scale=REDUCED, converged
     record = records.new(
         CHAPTER, experiment, "full" if scale == FULL else "cpu", {"model": model} | settings, seed,
         metrics, scale=scale, steps=scale["steps"][0], cells=dict(cells),
-        data={"name": data, "sha256": "ab" * 32, "complete": complete, "note": "a note"},
-        convergence={"converged": converged})
-    return {**record, "when": f"2026-01-01T00:00:{seed:02d}"}
+        data={"name": data, "sha256": "ab" * 32, "complete": complete, "note": "a note"})
+    return {**record, "convergence": {"converged": converged},
+            "when": f"2026-01-01T00:00:{seed:02d}"}
 
 
 def ablation(elbo=-100.0, frechet=50.0, seeds=4, **same):

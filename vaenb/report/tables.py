@@ -2,7 +2,6 @@
 
 import html
 import math
-import statistics
 from collections import Counter
 
 from vaenb.errors import VaenbError
@@ -105,7 +104,7 @@ def provenance(found: list[dict]) -> str:
     if not found:
         return ""
     last = max(found, key=lambda r: r["when"])
-    data = last.get("data") or {}
+    data = last["data"]
     seeds = sorted({r["seed"] for r in found})
     spent = sum(r.get("seconds") or 0 for r in found)
     return (f"{records.scale_text(found)}; data {data.get('name')} ({data.get('note')}; sha256 "
@@ -117,7 +116,7 @@ def provenance(found: list[dict]) -> str:
 def caption(found: list[dict]) -> str:
     if not found:
         return "ours: not run in this profile"
-    notes = {(r.get("data") or {}).get("note") for r in found} - {None}
+    notes = {r["data"].get("note") for r in found} - {None}
     spread = max(map(len, records.seeds_of(found).values())) > 1
     return (f"Ours is {records.scale_text(found)}. "
             f"{'Mean ± standard deviation over seeds. ' * spread}"
@@ -169,11 +168,9 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
     for name, group in rows.items():
         row = [(name, provenance(group), "")]
         for metric in metrics:
-            values = [v for v in (records.number(r, metric) for r in group) if math.isfinite(v)]
-            spread = statistics.stdev(values) if len(values) > 1 else math.nan
-            mean = statistics.fmean(values) if values else math.nan
-            told = f"{len(values)} of {len(group)} runs have a value"
-            row.append((_ours(mean, spread, len(values), group[0]["profile"]), told, "ours"))
+            *numbers, n = records.mean_and_spread(group, metric)
+            told = f"{n} of {len(group)} runs have a value"
+            row.append((_ours(*numbers, n, group[0]["profile"]), told, "ours"))
         body.append(row)
     return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, caption(found))
 

@@ -97,8 +97,8 @@ def scoreboard(found: list[dict] | None = None) -> dict:
     return rec.clean(board)
 
 
-def scoreboard_text(board: dict, numbers: bool = True) -> str:
-    """The scoreboard as aligned lines; ``numbers`` False leaves out the printed numbers."""
+def scoreboard_text(board: dict) -> str:
+    """The scoreboard as aligned lines."""
     lines = []
     for paper, counts in board["counts"].items():
         lines += [paper, "=" * len(paper)]
@@ -111,18 +111,16 @@ def scoreboard_text(board: dict, numbers: bool = True) -> str:
             told = ": ".join(filter(None, (claim["leans"], claim["reason"])))
             scale = f" ({claim['scale']})" if claim["scale"] else ""
             lines.append(f"{'':23}{told}{scale}")
-        rows = [n for n in board["numbers"] if n["paper"] == paper] if numbers else []
         rows = [(n["id"], f"{n['bound']}{n['theirs'] or '–'}",
                  "–" if n["ours"] is None else f"{n['ours']:.6g}",
                  "" if n["spread"] is None else f"± {n['spread']:.2g}",
                  f"n={n['n']} {n['profile']}" if n["n"] else "", n["state"],
-                 n["reason"] if n["state"] not in UNMEASURED else "") for n in rows]
+                 n["reason"] if n["state"] not in UNMEASURED else "")
+                for n in board["numbers"] if n["paper"] == paper]
         rows = [("number", "theirs", "ours", "spread", "runs", "verdict", "reason"), *rows]
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
-        if len(rows) > 1:
-            lines += ["", *("  " + "  ".join([row[0].ljust(widths[0])]
-                      + [row[i].rjust(widths[i]) for i in (1, 2)]
-                      + [row[i].ljust(widths[i]) for i in (3, 4, 5)] + [row[6]]).rstrip()
-                      for row in rows)]
-        lines.append("")
+        lines += ["", *("  " + "  ".join([row[0].ljust(widths[0])]
+                  + [row[i].rjust(widths[i]) for i in (1, 2)]
+                  + [row[i].ljust(widths[i]) for i in (3, 4, 5)] + [row[6]]).rstrip()
+                  for row in rows), ""]
     return "\n".join(lines)

@@ -226,8 +226,9 @@ def _lock(path: Path):
         yield
 
 
-def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> dict[str, int]:
-    """Fold part files into the book's records; returns the lines of each file that was touched.
+def merge(chapter: str | None = None, root=None) -> dict[str, int]:
+    """Fold part files of profiles cpu and full into the book's records; returns the lines of each
+    file that was touched.
 
     Idempotent; parts stay where they are. Artefacts that merged records name are copied first;
     artefacts that no record of the book names any more are removed.
@@ -239,7 +240,8 @@ def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> di
     with _lock(runs / ".lock"):
         for folder in sorted(runs.glob(f"{chapter or '*'}/*/")):
             name = (folder.parent.name, folder.name)
-            parts = [r for r in read(*name, where="runs", root=root) if r["profile"] in profiles]
+            parts = [r for r in read(*name, where="runs", root=root)
+                     if r["profile"] in ("cpu", "full")]
             if not parts:
                 continue
             records = _newest(read(*name, root=root) + parts)

@@ -129,7 +129,7 @@ def _decide(rule, sets, sides, found) -> dict:
         if wants and (reason := _cells_to_come(group, found)):
             return out | dict(state="undecided", reason=reason, lacks="values")
     try:
-        out |= compared(rule, sets, sides, found)
+        out |= compared(rule, sets, sides)
     except VaenbError as error:
         return out | dict(state="undecided", reason=str(error))
     out |= dict(alpha=float(rule["alpha"]))

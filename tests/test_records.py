@@ -107,7 +107,7 @@ def test_merge_is_sorted_idempotent_and_takes_its_profiles_only(tmp_path):
         (0.01, 0), (0.1, 0), (0.1, 1), (10, 0)]
     assert records.read(profile="smoke", root=tmp_path) == []
     assert len(records.read(profile="smoke", where="both", root=tmp_path)) == 1
-    assert not [p for p in tmp_path.rglob("*.tmp")]
+    assert not [p for p in tmp_path.rglob("*.part")]
 
 
 def test_a_part_file_of_other_types_is_named_without_git(tmp_path):
@@ -208,7 +208,7 @@ def test_concurrent_writers_lose_and_tear_nothing(tmp_path):
     assert sorted(r["seed"] for r in found) == list(range(40))
     for record in found:
         assert len(records.read_artefact(record, "curve", tmp_path)["y"]) == record["seed"]
-    assert not [p for p in tmp_path.rglob("*.tmp")]
+    assert not [p for p in tmp_path.rglob("*.part")]
 
 
 def test_artefacts_come_back_and_go_with_their_record(tmp_path):

@@ -12,17 +12,16 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import statistics
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import vaenb
 from vaenb.errors import VaenbError
+from vaenb.files import whole
 from vaenb.report.origin import CODE, COMMIT, device_name, peak_mib
 
 LIMIT = 300_000  # bytes of one artefact
@@ -107,24 +106,15 @@ def mean_and_spread(found: list[dict], metric: str) -> tuple[float, float, int]:
 
 
 def _publish(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` is either as it was or complete."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with whole(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
         mend = "free some space" if full else "make the folder writable"
         raise VaenbError(
             f"cannot record {path}: {'the disk is full' if full else error.strerror}; nothing was "
             f"half-written: {mend} and run again, it resumes at its last checkpoint") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _folder(where: str, root) -> Path:
@@ -247,7 +237,7 @@ def merge(chapter: str | None = None, root=None) -> dict[str, int]:
             records = _newest(read(*name, root=root) + parts)
             for file in {f for r in records for f in r["artefacts"].values()}:
                 source, target = runs / "artefacts" / file, book / "artefacts" / file
-                if not _whole(target) and (held := _whole(source)):
+                if not _intact(target) and (held := _intact(source)):
                     _publish(target, held)
             path = book / name[0] / f"{name[1]}.jsonl"
             content = "".join(_line(record) + "\n" for record in records).encode()
@@ -292,7 +282,7 @@ def read_artefact(record: dict, name: str, root=None) -> dict:
     """
     file = record["artefacts"].get(name)
     for where in ("book", "runs"):
-        content = _whole(_folder(where, root) / "artefacts" / str(file))
+        content = _intact(_folder(where, root) / "artefacts" / str(file))
         if content:
             import numpy as np
 
@@ -303,7 +293,7 @@ def read_artefact(record: dict, name: str, root=None) -> dict:
                      f"and run its experiment again")
 
 
-def _whole(path: Path) -> bytes:
+def _intact(path: Path) -> bytes:
     """What an artefact's file holds; nothing where it is not what its name says it is."""
     content = path.read_bytes() if path.is_file() else b""
     return content if hashlib.sha256(content).hexdigest()[:16] == path.stem else b""

@@ -81,10 +81,9 @@ class Chapter:
                              if rule["data"] in ("", *data.split()) and any(
                 name in parse(rule[side], rule["experiment"])["experiments"]
                 for side in "ab" if "=" in rule[side] or side == "a")})
-            rows.append([(name, "", ""), (data, "", ""), *(
-                (text, "", "theirs") for text in (
-                    str(count), str(len(found)), tables.number(each),
-                    tables.number(count * each / 3600))), (" ".join(claims), "", "")])
+            rows.append([name, data, *((text, "", "theirs") for text in (
+                str(count), str(len(found)), tables.number(each),
+                tables.number(count * each / 3600))), " ".join(claims)])
         steps = f", {steps} steps a model" if steps else ""
         where = f", on {' and '.join(sorted(devices))}" if devices else ""
         return tables.Table(

@@ -32,15 +32,17 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
 
 
 class Table:
-    """Rows of cells (text, hover, kind) under a header; HTML in a page, aligned text elsewhere.
+    """Rows of cells (text, hover, kind), or plain texts, under a header; HTML in a page, aligned
+    text elsewhere.
 
     ``kind`` is "" or a class of ``book/_static/vae.css`` (theirs, ours, verdict); ``over``: a row
     of (text, span) above the header.
     """
 
-    def __init__(self, header: list[str], rows: list[list[tuple[str, str, str]]], caption: str,
-                 over: list[tuple[str, int]] | None = None):
-        self.header, self.rows, self.caption, self.over = header, rows, caption, over or []
+    def __init__(self, header: list[str], rows: list[list[tuple[str, str, str] | str]],
+                 caption: str, over: list[tuple[str, int]] | None = None):
+        self.header, self.caption, self.over = header, caption, over or []
+        self.rows = [[(c, "", "") if isinstance(c, str) else c for c in row] for row in rows]
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header)
@@ -139,7 +141,7 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
     body, used = [], []
     for (model, setting), printed in rows.items():
         name = ", ".join(filter(None, (model.replace(" (Ours)", ""), setting)))
-        row = [(name.replace("sigma", "σ"), "", "")]
+        row = [name.replace("sigma", "σ")]
         for metric in metrics:
             cell = printed.get(metric)
             if cell is None:
@@ -182,7 +184,7 @@ def state(name: str, leans: str = "") -> str:
 
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
-    body = [[(f"{c['id']} ({c['where']})", c["note"], ""), (c["claim"], "", ""),
+    body = [[(f"{c['id']} ({c['where']})", c["note"], ""), c["claim"],
              (state(c["state"], c["leans"]), c["scale"], "verdict"),
              (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,

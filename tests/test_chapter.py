@@ -18,9 +18,9 @@ NAME = "02_rate_regularization"
 def entry(beta, profile="cpu", steps=10, **more):
     return records.new(
         NAME, "figure3", profile, dict(model="m", beta=beta), 0, dict(gap=1.0),
-        scale=dict(steps=[steps, 100]), steps=steps, seconds=30.0, data=dict(
+        scale=dict(steps=[steps, 100]), steps=steps, data=dict(
             name="tetrominoes", sha256="ab", complete=False, note="a tenth of it"),
-        convergence=dict(converged=True), **more)
+        **more) | dict(seconds=30.0, convergence=dict(converged=True))
 
 
 @pytest.fixture

@@ -124,8 +124,8 @@ def grid(metrics, experiment="svhn", model="GHVAE", seeds=3, data="svhn"):
                 found.append(records.new(
                     "03_information_trading", experiment, "cpu", settings, seed,
                     dict(beta_z2=b2, beta_z1=b1) | values, scale={"steps": [10, 100]}, steps=10,
-                    data={"name": data, "sha256": "a", "complete": True, "note": ""},
-                    convergence={"converged": True}))
+                    data={"name": data, "sha256": "a", "complete": True, "note": ""})
+                    | {"convergence": {"converged": True}})
     return found
 
 

@@ -23,8 +23,8 @@ def made(values, experiment="figure2", data="synthetic", seeds=3, scale=None, sp
             found.append(records.new(
                 "04_lagging_inference", name, "cpu", dict(model=model), seed, told,
                 scale=scale or {"words": [250, 1000]}, steps=10,
-                data={"name": data, "sha256": "a", "complete": True, "note": ""},
-                convergence={"converged": True}))
+                data={"name": data, "sha256": "a", "complete": True, "note": ""})
+                | {"convergence": {"converged": True}})
     return found
 
 

@@ -44,8 +44,8 @@ def planned(chapter, profile):
                 twice = 1 + ("twice the seeds" in (more or [()])[0])
                 found += [records.new(
                     chapter, name, profile, settings, seed, {}, scale={"steps": [1, 2]}, steps=1,
-                    data=dict(name=where, sha256="a", complete=True),
-                    convergence=dict(converged=True))
+                    data=dict(name=where, sha256="a", complete=True))
+                    | dict(convergence=dict(converged=True))
                     for seed in range(seeds * twice)]
     return found
 

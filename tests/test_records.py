@@ -107,7 +107,7 @@ def test_merge_is_sorted_idempotent_and_takes_its_profiles_only(tmp_path):
         (0.01, 0), (0.1, 0), (0.1, 1), (10, 0)]
     assert records.read(profile="smoke", root=tmp_path) == []
     assert len(records.read(profile="smoke", where="both", root=tmp_path)) == 1
-    assert not [p for p in tmp_path.rglob("*.tmp")]
+    assert not [p for p in tmp_path.rglob("*.part")]
 
 
 def test_a_part_file_of_other_types_is_named_without_git(tmp_path):
@@ -173,8 +173,9 @@ def test_a_really_full_device_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_what_is_no_record_is_refused(tmp_path):
-    with pytest.raises(VaenbError, match="lacks seed"):
-        records.write({k: v for k, v in made().items() if k != "seed"}, tmp_path)
+    for key in ("seed", "scale", "convergence"):
+        with pytest.raises(VaenbError, match=f"lacks {key}"):
+            records.write({k: v for k, v in made().items() if k != key}, tmp_path)
     with pytest.raises(VaenbError, match="plain names"):
         records.write(made(experiment="../up"), tmp_path)
     with pytest.raises(VaenbError, match=r"settings\.model is a object"):
@@ -207,16 +208,14 @@ def test_concurrent_writers_lose_and_tear_nothing(tmp_path):
     assert sorted(r["seed"] for r in found) == list(range(40))
     for record in found:
         assert len(records.read_artefact(record, "curve", tmp_path)["y"]) == record["seed"]
-    assert not [p for p in tmp_path.rglob("*.tmp")]
+    assert not [p for p in tmp_path.rglob("*.part")]
 
 
-def test_artefacts_of_three_kinds(tmp_path):
-    record, png = made(), b"\x89PNG\r\n\x1a\n" + bytes(50)
+def test_artefacts_come_back_and_go_with_their_record(tmp_path):
+    record = made()
     strip = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert records.artefact(record, "strip", {"images": strip}, tmp_path).endswith(".npz")
-    assert records.artefact(record, "figure", png, tmp_path).endswith(".png")
-    frames = records.artefact(record, "frames", {"beta": [0.1, math.nan]}, tmp_path)
-    assert frames.endswith(".json")
+    records.artefact(record, "frames", {"beta": [0.1, math.nan]}, tmp_path)
     records.write(record, tmp_path)
     records.merge(root=tmp_path)
     [back] = records.read(root=tmp_path)
@@ -224,8 +223,8 @@ def test_artefacts_of_three_kinds(tmp_path):
     assert sorted(p.name for p in kept.iterdir()) == sorted(back["artefacts"].values())
     loaded = records.read_artefact(back, "strip", tmp_path)["images"]
     assert loaded.dtype == np.uint8 and (loaded == strip).all()
-    assert records.read_artefact(back, "figure", tmp_path) == png
-    assert records.read_artefact(back, "frames", tmp_path) == {"beta": [0.1, None]}
+    frames = records.read_artefact(back, "frames", tmp_path)
+    assert np.array_equal(frames["beta"], [0.1, math.nan], equal_nan=True)
     with pytest.raises(VaenbError, match="'curve' of table1 .* run its experiment again"):
         records.read_artefact(back, "curve", tmp_path)
     again = made(when="2099-01-01T00:00:00")  # run again with one artefact: the others go
@@ -262,13 +261,13 @@ def test_any_text_comes_back_and_numbers_of_no_shape_are_told(tmp_path):
     [back] = records.read(where="runs", root=tmp_path)
     assert back["notes"] == record["notes"]
     path.write_text(json.dumps(json.loads(path.read_text()) | dict(metrics=[])))
-    with pytest.raises(VaenbError, match="its settings, metrics or time are of another type"):
+    with pytest.raises(VaenbError, match="its settings, metrics, .* or time are of another type"):
         records.read(where="runs", root=tmp_path)
 
 
-def test_an_artefact_too_large_pickled_or_no_png_is_refused(tmp_path):
+def test_an_artefact_too_large_or_pickled_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, 310_000, dtype=np.uint8)
-    for content, match in [({"a": noise}, "300000 are allowed"), (b"GIF89", "no PNG"),
+    for content, match in [({"a": noise}, "300000 are allowed"),
                            ({"a": np.array([{}], object)}, "pickled")]:
         with pytest.raises(VaenbError, match=match):
             records.artefact(made(), "x", content, tmp_path)

@@ -26,9 +26,9 @@ def made(experiment, model, seed, metrics, data="svhn", scale=REDUCED, converged
     record = records.new(
         CHAPTER, experiment, "full" if scale == FULL else "cpu", {"model": model} | settings, seed,
         metrics, scale=scale, steps=scale["steps"][0], cells=dict(cells),
-        data={"name": data, "sha256": "ab" * 32, "complete": complete, "note": "a note"},
-        convergence={"converged": converged})
-    return {**record, "when": f"2026-01-01T00:00:{seed:02d}"}
+        data={"name": data, "sha256": "ab" * 32, "complete": complete, "note": "a note"})
+    return {**record, "convergence": {"converged": converged},
+            "when": f"2026-01-01T00:00:{seed:02d}"}
 
 
 def ablation(elbo=-100.0, frechet=50.0, seeds=4, **same):
@@ -438,7 +438,6 @@ def test_an_empty_scoreboard_says_not_run_everywhere(tmp_path):
     text = report.scoreboard_text(found)
     assert text.count("  562 numbers  482 not run, 80 setup") == 1
     assert "Table 1|SVHN|beta-VAE" in text
-    assert len(report.scoreboard_text(found, numbers=False).splitlines()) < 300
 
 
 NLL = "Table 3|MNIST|Shared sigma-VAE (Ours)||-log p"
@@ -650,11 +649,11 @@ def test_one_legend_names_each_thing_once():
 
 def test_a_strip_places_images_row_by_row_on_white():
     images = np.stack([np.full((1, 2, 3), v, np.uint8) for v in (10, 20, 30)])
-    sheet = figures.strip(images, cols=2, gap=1)
-    assert sheet.shape == (5, 7, 3) and sheet.dtype == np.uint8
-    assert (sheet[:2, :3] == 10).all() and (sheet[:2, 4:] == 20).all()
-    assert (sheet[3:, :3] == 30).all()
-    assert (sheet[2] == 255).all() and (sheet[:, 3] == 255).all() and (sheet[3:, 4:] == 255).all()
+    sheet = figures.strip(images, cols=2)
+    assert sheet.shape == (6, 8, 3) and sheet.dtype == np.uint8
+    assert (sheet[:2, :3] == 10).all() and (sheet[:2, 5:] == 20).all()
+    assert (sheet[4:, :3] == 30).all() and (sheet[4:, 5:] == 255).all()
+    assert (sheet[2:4] == 255).all() and (sheet[:, 3:5] == 255).all()
     colour = np.zeros((1, 3, 2, 2))
     colour[0, 1] = 0.5
     assert figures.strip(colour, 1)[0, 0].tolist() == [0, 128, 0]
@@ -663,14 +662,12 @@ def test_a_strip_places_images_row_by_row_on_white():
         figures.strip(np.zeros((2, 2)), 1)
 
 
-def test_a_png_comes_back_as_it_was(tmp_path):
+def test_a_png_comes_back_as_it_was():
     from PIL import Image
 
     sheet = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     content = figures.png(sheet)
     assert (np.asarray(Image.open(io.BytesIO(content))) == sheet).all()
-    record = made("table1", "beta-VAE", 0, {})
-    assert records.artefact(record, "strip", content, tmp_path).endswith(".png")
 
 
 # --- a rule by itself -----------------------------------------------------------------------
@@ -742,11 +739,12 @@ def test_numbers_made_of_metrics():
     assert math.isnan(measured(r, "a / none")) and math.isnan(measured(r, "log10 none"))
 
 
-def test_methods_that_rank_alike_by_the_transform_of_fisher():
-    found = [made(e, n, s, dict(m=float(v))) for s in range(3) for e, order in (
-        ("t", range(8)), ("u", (0, 1, 3, 2, 4, 5, 6, 7)))
-        for n, v in zip("ABCDEFGH", order, strict=True)]
-    p = run_test(RULE | dict(test="ranks", a="", b="u:", margin="0.5"), found)["p"]
+def test_methods_that_rank_alike_by_the_transform_of_fisher(monkeypatch):
+    found = [made("t", n, s, dict(m=float(v))) for s in range(3) for v, n in enumerate("ABCDEFGH")]
+    monkeypatch.setattr(targets, "cells", lambda paper: [
+        dict(table="T", dataset="d", metric="m", model=n, value=str(v))
+        for v, n in enumerate("ABDCEFGH")])
+    p = run_test(RULE | dict(test="ranks", a="", b="printed: T|d|m", margin="0.5"), found)["p"]
     z, spread = math.atanh(82 / 84), math.sqrt(5 / 1.06)  # Fieller, Hartley & Pearson 1957
     assert p == pytest.approx((stats.norm.sf(z * spread),
                                stats.norm.cdf((z - math.atanh(0.5)) * spread)))

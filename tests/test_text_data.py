@@ -55,6 +55,11 @@ def put(folder, train=TRAIN, valid=VALID, test=TEST, note=None):
 
 # ---- a text in memory ----
 
+def unknown(part):
+    """How many words of a part are <unk>."""
+    return int((part.ids == text.UNKNOWN).sum())
+
+
 def test_sentences_become_ids_and_words_again(tmp_path):
     got = text.load(put(tmp_path / "mine"))
     assert got.words[:8] == ("<pad>", "<s>", "</s>", "<unk>", "the", "cat", "a", "dog")
@@ -67,10 +72,9 @@ def test_sentences_become_ids_and_words_again(tmp_path):
             assert got.sentence(ids) == got.sentence(torch.from_numpy(ids)) == known
     assert got.sentence(got.test[1]) == "<unk> <unk>"
     assert got.sentence([1, 4, 2, 5, 5]) == "the" and got.sentence([2, 4]) == ""
-    assert got.train[-1].tolist() == got.train[5].tolist() and got.train.labels is None
-    assert got.statistics("test") == {"sentences": 3, "words": 7, "shortest": 2, "mean": 7 / 3,
-                                      "longest": 3, "unknown": 2 / 7}
-    assert got.statistics("train")["unknown"] == 0
+    assert got.train[-1].tolist() == got.train[5].tolist()
+    assert got.test.lengths.tolist() == [5, 4, 4]
+    assert unknown(got.test) == 2 and unknown(got.train) == 0
     assert got.describe() == {"name": "mine", "sha256": got.sha256, "note": "own text",
                               "complete": False, "entries": len(got.words), "train": 6,
                               "valid": 2, "test": 3}
@@ -82,7 +86,7 @@ def test_the_vocabulary_keeps_the_most_frequent_words_and_the_first_of_equals(tm
     assert got.words[4:] == ("the", "cat", "a", "dog")  # 3, 2, 2, 2 times, in order of coming
     assert text.load(folder, size=3).words[4:] == ("the", "cat", "a")
     assert got.sentence(got.train[2]) == "the dog <unk> <unk>"
-    assert got.statistics("train")["unknown"] == 7 / 16
+    assert unknown(got.train) == 7
     assert "cut to its 4 most frequent words" in got.note and "cut" not in whole.note
     same = text.load(folder, size=len(whole.words) - 4)
     assert same.words == whole.words and same.sha256 == whole.sha256 != got.sha256
@@ -92,7 +96,7 @@ def test_the_vocabulary_keeps_the_most_frequent_words_and_the_first_of_equals(tm
 def test_a_word_written_like_a_symbol_is_that_symbol(tmp_path):
     got = text.load(put(tmp_path / "mine", train=["a <unk> _UNK", "b"]))
     assert got.train[0].tolist() == [1, 4, 3, 5, 2] and got.words[4:] == ("a", "_UNK", "b")
-    assert got.statistics("train")["unknown"] == 1 / 4
+    assert unknown(got.train) == 1
 
 
 def test_the_hash_follows_the_ids_and_their_parts(tmp_path):
@@ -115,10 +119,10 @@ def many(tmp_path_factory):
     return text.load(put(tmp_path_factory.mktemp("texts") / "many", lines)), lengths
 
 
-def test_batches_hold_sentences_of_one_length_each_once_an_epoch(many):
+def test_batches_hold_sentences_of_one_length_each_once(many):
     got, lengths = many
     for size in (1, 8, 1000):
-        batches = list(got.batches("train", size, seed=3, epoch=1))
+        batches = list(got.batches("train", size))
         seen = [row for batch in batches for row in batch]
         assert sorted(got.sentence(row).split()[0] for row in seen) == sorted(
             f"w{i}" for i in range(200))
@@ -128,30 +132,20 @@ def test_batches_hold_sentences_of_one_length_each_once_an_epoch(many):
         assert len(batches) == sum(-(-n // size) for n in np.bincount(lengths) if n)
 
 
-def test_the_order_of_batches_is_a_function_of_seed_and_epoch(many):
+def test_batches_come_by_rising_length_and_in_the_order_of_the_file(many):
     got, _ = many
-
-    def order(*args):
-        return [batch.tolist() for batch in got.batches("train", 8, *args)]
-
-    first = order(3, 1)
-    np.random.seed(1)
-    torch.manual_seed(1)
-    assert order(3, 1) == first
-    others = [order(3, 2), order(4, 1), order(3, 0), order()]
-    assert all(other != first for other in others)
-    assert all(sorted(other) == sorted(first) for other in others)  # the batches stay the same
-    lengths = [len(batch[0]) for batch in order()]
-    assert lengths == sorted(lengths) and lengths != [len(batch[0]) for batch in first]
-    for rows, batch in zip(got.groups("train", 8), order(), strict=True):
-        assert (np.diff(rows) > 0).all() and got.stack("train", rows).tolist() == batch
+    batches = list(got.batches("train", 8))
+    lengths = [len(batch[0]) for batch in batches]
+    assert lengths == sorted(lengths)
+    for rows, batch in zip(got.groups("train", 8), batches, strict=True):
+        assert (np.diff(rows) > 0).all() and torch.equal(got.stack("train", rows), batch)
 
 
 def test_bad_batches_are_refused(many):
     got, lengths = many
     for size in (0, -1, 2.0, True):
         refuses("whole number above 0", got.batches, "train", size)
-    refuses("train, valid, test|'dev'", got.statistics, "dev")
+    refuses("train, valid, test|'dev'", got.part, "dev")
     two = [int((lengths == 1).argmax()), int((lengths == 2).argmax())]
     refuses("one length|groups()", got.stack, "train", two)
     refuses("one length", got.stack, "train", [])
@@ -167,10 +161,6 @@ def test_one_file_is_cut_by_lines_80_10_10(tmp_path):
     assert (len(got.train), len(got.valid), len(got.test)) == (25, 2, 2)
     assert got.sentence(got.valid[0]) == got.sentence(got.test[1]) == "<unk> x"  # new words
     assert got.name == "novel.txt" and "first 80 % train" in got.note and not got.complete
-    path.write_text("3\ta b\n1\tc\n2\td\te")
-    got = text.load(path, labels=True)
-    assert [p.labels.tolist() for p in (got.train, got.valid, got.test)] == [["3"], ["1"], ["2"]]
-    assert [len(p) for p in (got.train[0], got.valid[0], got.test[0])] == [4, 3, 4]
     path.write_text("a b\nc")
     refuses("novel.txt has 2|at least 3 lines", text.load, path)
 
@@ -182,12 +172,9 @@ def test_each_fault_of_a_file_is_one_sentence_with_its_line(tmp_path):
             (b"a b\n \t \nc\n", "line 2 of|valid.txt has no words|delete it", {}),
             (b"a\nb\n\n", "line 3 of|has no words", {}),
             (b"a\n\nb\nc\xff d\n", "line 4 of|valid.txt is not UTF-8|0xff|convert", {}),
-            (b"a b\nc d e\n", "line 2 of|valid.txt has 3 words and the limit is 2", {"limit": 2}),
-            (b"1\ta\nb c\n", "line 2 of|has no label|a label and a tab", {"labels": True}),
-            (b"1\ta\n2\t\n", "line 2 of|has no words", {"labels": True})):
+            (b"a b\nc d e\n", "line 2 of|valid.txt has 3 words and the limit is 2", {"limit": 2})):
         path.write_bytes(raw)
-        others = [f"0\t{line}" for line in TRAIN] if "labels" in settings else ["a b"]
-        (path.parent / "train.txt").write_text("\n".join(others))
+        (path.parent / "train.txt").write_text("a b")
         refuses(said, text.load, path.parent, **settings)
     path.write_bytes(b"a b\n")
     text.load(path.parent, size=1)
@@ -216,15 +203,17 @@ def test_yahoo_is_found_in_the_data_folder_and_its_note_is_carried(home):
     refuses("yahoo is a text|vaenb.data.text.load('yahoo')", data.load, "yahoo")
 
 
-def test_yelp_has_labels_and_is_complete_with_its_counts_and_all_its_words(home, monkeypatch):
+def test_yelp_loses_labels_and_is_complete_with_its_counts_and_all_its_words(home, monkeypatch):
     put(home / "yelp", *([f"{i % 5}\t{line}" for i, line in enumerate(part)]
                          for part in (TRAIN, VALID, TEST)))
-    assert text.load("yelp").train.labels.tolist() == list("012340")
-    assert not text.load("yelp").complete
+    got, plain = text.load("yelp"), text.load(put(home / "plain"))
+    assert got.sha256 == plain.sha256 and got.words == plain.words and not got.complete
     monkeypatch.setitem(TEXTS, "yelp", dataclasses.replace(TEXTS["yelp"], counts=(6, 2, 3)))
     assert text.load("yelp").complete and not text.load("yelp", size=5).complete
-    put(home / "yelp", TRAIN)
-    refuses("line 1 of|yelp/train.txt has no label", text.load, "yelp")
+    put(home / "yelp", ["1\ta", "2\t"])
+    refuses("line 2 of|yelp/train.txt has no words", text.load, "yelp")
+    put(home / "yelp", ["1\ta", "b c"])
+    refuses("line 2 of|yelp/train.txt has no label|a label and a tab", text.load, "yelp")
 
 
 @pytest.fixture
@@ -307,8 +296,10 @@ def test_without_a_network_the_sentence_says_which_files_to_put_where(monkeypatc
 
 @pytest.fixture(scope="module")
 def small():
-    """A generator of 20 words and 4 units."""
-    return sequences.weights(seed=3, vocabulary=20, units=4)
+    """The weights of a generator of 20 words and 4 units."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequences, "UNITS", 4)
+        return sequences.weights(20)
 
 
 def by_hand(w, tokens, z):
@@ -352,7 +343,7 @@ def by_torch(w, tokens, z):
 
 
 def test_the_probabilities_are_those_of_an_independent_loop(small):
-    got = sequences.draw(small, 12, length=7, seed=5)
+    got = sequences.draw(small, 12)
     for tokens, z, log_prob in zip(got.tokens, got.z, got.log_prob, strict=True):
         assert log_prob[1:] == pytest.approx(by_hand(small, tokens, z), abs=1e-12)
     assert (got.log_prob[:, 0] == -np.log(20)).all()
@@ -376,8 +367,9 @@ def test_the_papers_generator_its_ranges_and_how_much_z_tells():
     assert known.sum(1).mean() > wrong.sum(1).mean() + 50  # nats a sequence
 
 
-def test_words_are_drawn_with_the_probabilities_that_are_told(small):
-    got = sequences.draw(small, 20000, length=3, seed=9)
+def test_words_are_drawn_with_the_probabilities_that_are_told(small, monkeypatch):
+    monkeypatch.setattr(sequences, "LENGTH", 3)
+    got = sequences.draw(small)
     for word in range(20):  # had the last word been this one
         pair = np.column_stack([got.tokens[:, :2], np.full(20000, word)])
         p = np.exp(by_torch(small, pair, got.z)[:, 1])
@@ -387,8 +379,9 @@ def test_words_are_drawn_with_the_probabilities_that_are_told(small):
         assert abs(drawn[far].sum() - p[far].sum()) < 5 * spread
 
 
-def test_the_clusters_of_z_and_the_first_word(small):
-    got = sequences.draw(small, 20000, length=2)
+def test_the_clusters_of_z_and_the_first_word(small, monkeypatch):
+    monkeypatch.setattr(sequences, "LENGTH", 2)
+    got = sequences.draw(small)
     assert got.tokens.shape == got.log_prob.shape == (20000, 2) and got.z.shape == (20000, 2)
     assert sorted(map(tuple, sequences.CENTRES)) == [(-2, -2), (-2, 2), (2, -2), (2, 2)]
     for k, centre in enumerate(sequences.CENTRES):
@@ -402,16 +395,17 @@ def test_the_clusters_of_z_and_the_first_word(small):
         assert abs(spread - 19) < 5 * np.sqrt(2 * 19)
 
 
-def test_a_draw_depends_on_its_seed_and_on_nothing_else(small):
-    first = sequences.draw(small, 50, seed=1)
+def test_a_draw_depends_on_the_seed_and_on_nothing_else(small, monkeypatch):
+    first, whole = sequences.draw(small, 50), sequences.weights(20)
     np.random.seed(7)
-    for again in (sequences.draw(small, 50, seed=1), sequences.draw(small, 50, seed=1, chunk=7)):
+    for again in (sequences.draw(small, 50), sequences.draw(small, 50, chunk=7)):
         assert np.array_equal(first.tokens, again.tokens) and np.array_equal(first.z, again.z)
-    assert not np.array_equal(first.tokens, sequences.draw(small, 50, seed=2).tokens)
-    assert np.array_equal(sequences.weights(3, 20, 4)["out"], small["out"])
-    assert not np.array_equal(sequences.weights(4, 20, 4)["out"], small["out"])
-    refuses("at least 2 words|1 and 4", sequences.weights, 1, 1, 4)
-    refuses("at least 1 sequence|0 of 10", sequences.draw, small, 0)
+    assert np.array_equal(sequences.weights(20)["out"], whole["out"])
+    monkeypatch.setattr(sequences, "SEED", 2)
+    assert not np.array_equal(first.tokens, sequences.draw(small, 50).tokens)
+    assert not np.array_equal(sequences.weights(20)["out"], whole["out"])
+    refuses("at least 2 words, and not 1", sequences.weights, 1)
+    refuses("n is 0|at least 1", sequences.draw, small, 0)
 
 
 def test_the_split_and_the_text_made_of_it(small, monkeypatch):
@@ -427,7 +421,7 @@ def test_the_split_and_the_text_made_of_it(small, monkeypatch):
     assert got.sentence(got.test[7]) == " ".join(map(str, test.tokens[7]))
     assert [len(b) for b in got.batches("train", 16)] == [16] * 1000
     assert got.complete and "another stream" in got.note and got.describe()["entries"] == 1004
-    for settings in ({"size": 5}, {"limit": 20}, {"labels": True}):
+    for settings in ({"size": 5}, {"limit": 20}):
         refuses("synthetic|leave out", text.load, "synthetic", **settings)
 
 

@@ -1,6 +1,6 @@
 """vaenb: what the chapters of *Where the Nats Go* share.
 
-The rooms, in the order a nat passes them; each imports only from those before it:
+Its folders, in the order of a run; each imports only from those before it:
 ``data`` (named sets), ``models`` (distortion and rate), ``train`` (``fit``),
 ``measure`` (estimates), ``report`` (records, tables, verdicts).
 """
@@ -25,6 +25,3 @@ def require(version: str) -> None:
             f"take the notebook from the same checkout as the package, or run `pip install -e .` "
             f"in the notebook's checkout"
         )
-
-
-__all__ = ["PROFILES", "ROOT", "VaenbError", "__version__", "require"]

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 import vaenb
 from vaenb.errors import VaenbError
+from vaenb.run import say
 
 
 class _Group(TyperGroup):
@@ -29,19 +30,15 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except VaenbError as error:
-            _err(str(error))
+            say(str(error))
             raise typer.Exit(getattr(error, "status", 1)) from None
         except KeyboardInterrupt:
-            _err("stopped; what was finished or saved stays, and the same command goes on from it")
+            say("stopped; what was finished or saved stays, and the same command goes on from it")
             raise typer.Exit(130) from None
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False)
-
-
-def _err(text: str) -> None:
-    print(f"vaenb: {text}", file=sys.stderr, flush=True)
 
 
 def _version(wanted: bool) -> None:
@@ -159,7 +156,7 @@ def merge(chapter: Annotated[str, typer.Argument(help="Only this chapter.")] = "
     for name, lines in counts.items():
         print(f"{name}: {lines} records")
     if not counts:
-        _err("nothing under runs/records to merge (profiles cpu and full are)")
+        say("nothing under runs/records to merge (profiles cpu and full are)")
 
 
 @app.command()

@@ -5,12 +5,12 @@ outputs and counts only in cells tagged ``nbval-check-output``, whose output a t
 """
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
 
 from vaenb.errors import VaenbError
+from vaenb.files import whole
 
 CHECKED = "nbval-check-output"
 WIDTH = 79  # of code lines, so that a page of the book shows them whole
@@ -91,9 +91,8 @@ def main(arguments: list[str]) -> int:
         if text and check and text != path.read_bytes():
             wrong.append(f"not in canonical form: run python -m vaenb.nbtool {path}")
         elif text and text != path.read_bytes():
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            draft.write_bytes(text)
-            os.replace(draft, path)
+            with whole(path) as file:
+                file.write(text)
             print(f"{path}: rewritten")
         for sentence in wrong:
             print(f"{path}: {sentence}", file=sys.stderr)

@@ -132,12 +132,12 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
     again = again or profile == "recorded" or folder.is_dir() and not whole
     if whole and not again:
         old = f'"code": "{CODE}"' not in (folder / "run.json").read_text()
-        _say(f"{_short(folder)} is there already{', made by other code' * old}: nothing to do "
-             f"(--again executes it anew)")
+        say(f"{_short(folder)} is there already{', made by other code' * old}: nothing to do "
+            f"(--again executes it anew)")
         return folder
     if profile == "full" and values.get("device") != "cuda" and not _gpus():
-        _say(f"{name}: profile full runs here without a GPU, for which most of it is meant: see "
-             f"the chapter's budget, or take --profile cpu")
+        say(f"{name}: profile full runs here without a GPU, for which most of it is meant: see "
+            f"the chapter's budget, or take --profile cpu")
     work = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     draft, failed = work / f"{name}.ipynb", folder.with_name(f"{folder.name}.FAILED.ipynb")
     start, environment = time.time(), dict(os.environ)
@@ -221,7 +221,7 @@ def _on_this_machine(shards: list[Shard], jobs: int, again: bool) -> list[int]:
             for process in [p for p in running if p.poll() is not None]:
                 del running[process]
                 statuses.append(process.returncode)
-                _say(f"{len(statuses)} of {len(shards)} runs ended")
+                say(f"{len(statuses)} of {len(shards)} runs ended")
     finally:
         for process in running:
             process.terminate()
@@ -258,7 +258,7 @@ def _status(shard: Shard, again: bool) -> int:
     try:
         run(str(shard.notebook), shard.parameters, shard.folder.parents[1], again)
     except VaenbError as error:
-        _say(str(error))
+        say(str(error))
         return getattr(error, "status", 1)
     return 0
 
@@ -320,7 +320,7 @@ def _publish(work: Path, folder: Path, replace: bool) -> None:
             if old.is_dir():
                 os.rename(old, folder)
             raise
-        _say(f"another run has published {_short(folder)} meanwhile, and that one is kept")
+        say(f"another run has published {_short(folder)} meanwhile, and that one is kept")
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -371,12 +371,12 @@ class _Bars:
         elif bar and time.monotonic() - self.told >= self.PAUSE:
             lines = [line.strip() for line in re.split("[\r\n]", text) if line.strip()]
             if lines:
-                _say(lines[-1])
+                say(lines[-1])
                 self.told = time.monotonic()
 
     def flush(self):
         sys.stderr.flush()
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"vaenb: {text}", file=sys.stderr, flush=True)

@@ -4,6 +4,3 @@ from vaenb.data import sequences, splits, store, tetrominoes, text
 from vaenb.data.dataset import DataSet, binarised, resize, unit
 from vaenb.data.sources import NAMES, folder
 from vaenb.data.store import load, prepare, status
-
-__all__ = ["NAMES", "DataSet", "binarised", "folder", "load", "prepare", "resize", "sequences",
-           "splits", "status", "store", "tetrominoes", "text", "unit"]

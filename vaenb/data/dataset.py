@@ -20,8 +20,7 @@ class DataSet:
 
     ``valid_x`` is None where the set has no validation part. ``note`` says what is special
     (partial, own split, crop) and goes into every record; ``complete`` is true only if every
-    image of the original is there. ``canonical`` holds the original's counts.
-    Raises VaenbError when the arrays do not fit together.
+    image of the original is there. Raises VaenbError when the arrays do not fit together.
     """
 
     name: str
@@ -70,19 +69,23 @@ class DataSet:
     @cached_property
     def sha256(self) -> str:
         """Hash of all arrays (name, type, shape, bytes) in the order of KEYS: hex digits."""
-        total = hashlib.sha256()
-        for key in KEYS:
-            a = getattr(self, key)
-            if a is not None:
-                total.update(f"{key} {a.dtype.str} {list(a.shape)};".encode())
-                total.update(raw_bytes(a))
-        return total.hexdigest()
+        arrays = ((key, getattr(self, key)) for key in KEYS)
+        return hashed((key, a) for key, a in arrays if a is not None)
 
     def describe(self) -> dict:
         """What a record says of its data: name, sha256, note, complete, size [C, H, W], counts."""
         return {"name": self.name, "sha256": self.sha256, "note": self.note,
                 "complete": self.complete, "size": list(self.train_x.shape[1:]),
                 "train": len(self.train_x), "test": len(self.test_x)}
+
+
+def hashed(arrays, head: str = "") -> str:
+    """SHA-256 of ``head`` and of pairs (name, array), each as name, type, shape, bytes: hex."""
+    total = hashlib.sha256(head.encode())
+    for name, a in arrays:
+        total.update(f"{name} {a.dtype.str} {list(a.shape)};".encode())
+        total.update(raw_bytes(a))
+    return total.hexdigest()
 
 
 def raw_bytes(a: np.ndarray) -> np.ndarray:

@@ -2,9 +2,8 @@
 
 z has two dimensions and four clusters; an LSTM with 100 units and random weights, which sees
 z in its initial state, in every input and in every output, draws the words. The details that
-the paper leaves out are those of its public generator. Its seed is our default, but not its
-stream: the sequences are others from the same recipe, and the weights are another draw too.
-Weights and sequences are two steps, so that a caller can draw more from the same source.
+the paper leaves out are those of its public generator. Its seed is ours, but not its stream:
+the sequences are others from the same recipe, and the weights are another draw too.
 """
 
 from itertools import pairwise
@@ -12,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 
 SEED = 19950927
+UNITS, LENGTH = 100, 10  # of the LSTM; words of a sequence
 CENTRES = np.array([[-2., -2.], [2., 2.], [-2., 2.], [2., -2.]])  # of z, each of unit variance
 
 
@@ -32,46 +32,43 @@ class Sequences(NamedTuple):
     log_prob: np.ndarray
 
 
-def weights(seed: int = SEED, vocabulary: int = 1000, units: int = 100) -> dict[str, np.ndarray]:
+def weights(vocabulary: int = 1000) -> dict[str, np.ndarray]:
     """The generator's parameters, float64, all U(-1, 1) but ``direct``, which is U(-5, 5).
 
-    embedding [V, units]; gates [4 units, units + 2 + units], on (word, z, h), in the order
-    input, forget, cell, output; bias [2, 4 units], both added; state [units, 2], c0 = state z
-    and h0 = tanh(c0); out [V, units] and direct [V, 2], logits = out h + direct z.
-    Raises VaenbError unless there are two words and one unit at least.
+    embedding [V, UNITS]; gates [4 UNITS, UNITS + 2 + UNITS], on (word, z, h), in the order
+    input, forget, cell, output; bias [2, 4 UNITS], both added; state [UNITS, 2], c0 = state z
+    and h0 = tanh(c0); out [V, UNITS] and direct [V, 2], logits = out h + direct z.
+    Raises VaenbError for fewer than two words.
     """
-    if vocabulary < 2 or units < 1:
-        raise VaenbError(f"the generator needs at least 2 words and 1 unit, and not "
-                         f"{vocabulary} and {units}")
-    rng = np.random.default_rng((seed, 0))
-    shapes = {"embedding": (vocabulary, units), "gates": (4 * units, 2 * units + 2),
-              "bias": (2, 4 * units), "state": (units, 2), "out": (vocabulary, units)}
+    if vocabulary < 2:
+        raise VaenbError(f"the generator needs at least 2 words, and not {vocabulary}")
+    rng = np.random.default_rng((SEED, 0))
+    shapes = {"embedding": (vocabulary, UNITS), "gates": (4 * UNITS, 2 * UNITS + 2),
+              "bias": (2, 4 * UNITS), "state": (UNITS, 2), "out": (vocabulary, UNITS)}
     made = {name: rng.uniform(-1, 1, shape) for name, shape in shapes.items()}
     return made | {"direct": rng.uniform(-5, 5, (vocabulary, 2))}
 
 
-def draw(w: dict, n: int = 20000, length: int = 10, seed: int = SEED, chunk: int = 1000
-         ) -> Sequences:
-    """``n`` sequences of ``length`` words from the weights ``w``, 5 to 10 s for the paper's 20000.
+def draw(w: dict, n: int = 20000, chunk: int = 1000) -> Sequences:
+    """``n`` sequences of `LENGTH` words from the weights ``w``, 5 to 10 s for the paper's 20000.
 
-    The first word is uniform and belongs to the sequence. A pure function of (w, n, length,
-    seed), whatever the ``chunk`` of sequences that are worked on at a time, up to the rounding
-    of the sums inside: a word can differ between machines where its uniform number falls within
-    1e-13 of a border. Raises VaenbError for less than one sequence or one word.
+    The first word is uniform and belongs to the sequence. A pure function of (w, n), whatever
+    the ``chunk`` of sequences that are worked on at a time, up to the rounding of the sums
+    inside: a word can differ between machines where its uniform number falls within 1e-13 of a
+    border. Raises VaenbError for less than one sequence.
     """
-    if n < 1 or length < 1:
-        raise VaenbError(f"at least 1 sequence of 1 word is drawn, and not {n} of {length}")
-    rng, vocabulary = np.random.default_rng((seed, 1)), len(w["embedding"])
+    at_least_one(n=n)
+    rng, vocabulary = np.random.default_rng((SEED, 1)), len(w["embedding"])
     cluster = rng.integers(len(CENTRES), size=n)
     z = CENTRES[cluster] + rng.standard_normal((n, 2))
-    tokens, log_prob = np.empty((n, length), np.int64), np.empty((n, length))
+    tokens, log_prob = np.empty((n, LENGTH), np.int64), np.empty((n, LENGTH))
     tokens[:, 0], log_prob[:, 0] = rng.integers(vocabulary, size=n), -np.log(vocabulary)
-    uniform = rng.random((n, length - 1))
+    uniform = rng.random((n, LENGTH - 1))
     for i in range(0, n, chunk):
         rows = slice(i, i + chunk)
         cell, direct = z[rows] @ w["state"].T, z[rows] @ w["direct"].T
         hidden = np.tanh(cell)
-        for t in range(1, length):
+        for t in range(1, LENGTH):
             hidden, cell = step(w, w["embedding"][tokens[rows, t - 1]], z[rows], hidden, cell)
             logits = hidden @ w["out"].T + direct
             logits -= logits.max(1, keepdims=True)
@@ -103,6 +100,6 @@ def generate(vocabulary: int = 1000, count: int = 20000) -> tuple[Sequences, Seq
     """
     if count < 10:
         raise VaenbError(f"count={count} sequences cannot be cut 80, 10, 10: draw at least 10")
-    made, held = draw(weights(vocabulary=vocabulary), count), count // 10
+    made, held = draw(weights(vocabulary), count), count // 10
     ends = pairwise((0, count - 2 * held, count - held, count))
     return tuple(Sequences(*(part[a:b] for part in made)) for a, b in ends)

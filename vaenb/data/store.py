@@ -30,7 +30,7 @@ def load(name: str, size: int | None = None) -> DataSet:
     if name in TEXTS:
         raise VaenbError(f"{name} is a text and holds no images: load it with "
                          f"vaenb.data.text.load({name!r})")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+    if size is not None and (type(size) is not int or size < 1):
         raise VaenbError(f"size is the side of the images in pixels, a whole number above 0, "
                          f"and not {size!r}")
     size = size or home.size

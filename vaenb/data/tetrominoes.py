@@ -20,23 +20,16 @@ FINE = 16  # sub-pixels along a side of a pixel
 CORNERS = np.array([[0, -1.5], [1, -1.5], [1, 1.5], [-1, 1.5], [-1, 0.5], [0, 0.5]])
 
 
-def factors(seed: int = 1, adaptive: bool = False) -> np.ndarray:
+def factors() -> np.ndarray:
     """The table of factors, float64 [163840, 5], one row an image, columns as in ``FACTORS``.
 
     Rotation in degrees, hue in turns, scale in pixels a unit square, x and y in pixels of a
-    32 x 32 image; all within ``RANGES``. ``adaptive`` is the other reading of the paper: the
-    16 bins of x and of y span, for each image, just the positions at which its J, so turned
-    and so large, lies within the image; rotation, hue and scale are the same in both.
+    32 x 32 image; all within ``RANGES``.
     """
     order = np.indices((8, 16, 5, 16, 16)).reshape(5, -1).T[:, [1, 0, 2, 3, 4]]
-    place = (order + np.random.RandomState(seed).random_sample(order.shape)) / BINS
+    place = (order + np.random.RandomState(1).random_sample(order.shape)) / BINS
     low, high = RANGES.T
-    table = low + place * (high - low)
-    if adaptive:
-        reach = corners(table) - table[:, None, 3:] - 0.5
-        low, high = -0.5 - reach.min(1), 31.5 - reach.max(1)
-        table[:, 3:] = low + place[:, 3:] * (high - low)
-    return table
+    return low + place * (high - low)
 
 
 def render(factors, size: int = 32, chunk: int = 256) -> np.ndarray:
@@ -54,7 +47,7 @@ def render(factors, size: int = 32, chunk: int = 256) -> np.ndarray:
     if table.ndim != 2 or table.shape[1] != len(FACTORS) or not np.isfinite(table).all():
         raise VaenbError(f"render() takes finite factors [N, 5] ({', '.join(FACTORS)}) and got "
                          f"{list(table.shape)}: give it rows of factors()")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if type(size) is not int or size < 1:
         raise VaenbError(f"size is the side of the images in pixels, a whole number above 0, "
                          f"and not {size!r}")
     out = np.empty((len(table), 3, size, size), np.uint8)

@@ -1,6 +1,5 @@
 """Text: a sentence a line, and batches of sentences of one length (He et al. 2019)."""
 
-import hashlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from vaenb.data import sequences, store
-from vaenb.data.dataset import PARTS, raw_bytes
+from vaenb.data.dataset import PARTS, hashed
 from vaenb.data.sources import TEXTS, source
 from vaenb.errors import VaenbError
 
@@ -22,15 +21,14 @@ START, END, UNKNOWN = 1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Sentences one after another: ids int32 [all of them], with <s> and </s>; labels str [N].
+    """Sentences one after another: ids int32 [all of them], with <s> and </s>.
 
     Sentence i is ``part[i]``, int32 [its words + 2]; ``starts`` int64 [N + 1] says where each
-    begins and the last ends. ``labels`` is None where the text has none.
+    begins and the last ends.
     """
 
     ids: np.ndarray
     starts: np.ndarray
-    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -79,7 +77,7 @@ class Corpus:
         changes from epoch to epoch is the order of the batches. Raises VaenbError for a size
         below 1.
         """
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if type(size) is not int or size < 1:
             raise VaenbError(f"a batch holds at most `size` sentences, a whole number above 0, "
                              f"and not {size!r}")
         lengths = self.part(part).lengths
@@ -99,45 +97,22 @@ class Corpus:
         places = part.starts[:-1][rows][:, None] + np.arange(lengths[0])
         return torch.from_numpy(part.ids[places].astype(np.int64))
 
-    def batches(self, part: str, size: int, seed: int | None = None, epoch: int = 0
-                ) -> Iterator[torch.Tensor]:
-        """Every sentence of a part once, as int64 [B <= size, length]: see ``groups``, ``stack``.
-
-        The order of the batches is a pure function of (seed, epoch); without a seed, rising
-        length.
-        """
-        groups = self.groups(part, size)
-        order = range(len(groups)) if seed is None else np.random.default_rng(
-            (seed, epoch)).permutation(len(groups))
-        return (self.stack(part, groups[k]) for k in order)
+    def batches(self, part: str, size: int) -> Iterator[torch.Tensor]:
+        """Every sentence of a part once, by rising length, as int64 [B <= size, length]: see
+        ``groups``, ``stack``."""
+        return (self.stack(part, rows) for rows in self.groups(part, size))
 
     def sentence(self, ids) -> str:
         """The words of some ids (array or tensor [length]), without <s>, up to the first </s>."""
         until = takewhile(lambda i: i != END, map(int, ids))
         return " ".join(self.words[i] for i in until if i != START)
 
-    def statistics(self, part: str) -> dict:
-        """sentences, words, shortest, mean and longest sentence in words, unknown (a fraction).
-
-        <s> and </s> are not counted; a model predicts one symbol more a sentence, the </s>.
-        """
-        part = self.part(part)
-        lengths = part.lengths - 2
-        return {"sentences": len(part), "words": int(lengths.sum()),
-                "shortest": int(lengths.min()), "mean": float(lengths.mean()),
-                "longest": int(lengths.max()),
-                "unknown": float((part.ids == UNKNOWN).sum() / lengths.sum())}
-
     @cached_property
     def sha256(self) -> str:
         """Hash of the number of entries and of the ids of all parts: hex digits."""
-        total = hashlib.sha256(f"{len(self.words)};".encode())
-        for name in PARTS:
-            part = getattr(self, name)
-            for a in (part.starts, part.ids):
-                total.update(f"{name} {a.dtype.str} {list(a.shape)};".encode())
-                total.update(raw_bytes(a))
-        return total.hexdigest()
+        parts = ((name, getattr(self, name)) for name in PARTS)
+        arrays = ((name, a) for name, part in parts for a in (part.starts, part.ids))
+        return hashed(arrays, f"{len(self.words)};")
 
     def describe(self) -> dict:
         """What a record says of its data: name, sha256, note, complete, entries, counts."""
@@ -146,34 +121,33 @@ class Corpus:
                 **{part: len(getattr(self, part)) for part in PARTS}}
 
 
-def load(name: str, size: int | None = None, labels: bool = False, limit: int | None = None
-         ) -> Corpus:
+def load(name: str, size: int | None = None, limit: int | None = None) -> Corpus:
     """The text ``name``: yahoo, yelp, synthetic, or the path of a file or a folder of your own.
 
     yahoo and yelp are looked for as ``train.txt``, ``valid.txt``, ``test.txt`` in the folder
     ``NAME`` of ``vaenb.data.folder()``, and fetched where they are not; synthetic is generated
     (about 6 s). Your folder holds the same three files; a single file is cut by lines, the
     first 80 % to train, then 10 % and 10 %. Files are UTF-8, a sentence a line, its words
-    between spaces. ``labels``: a label and a tab stand before each sentence (always so in
-    yelp). ``size``: keep the most frequent words of the training part, this many besides the
+    between spaces; in yelp a label and a tab stand before each sentence, and are left out.
+    ``size``: keep the most frequent words of the training part, this many besides the
     ``SYMBOLS`` (None: all; of equally frequent ones those that come first). ``limit``: the most
     words a sentence may have. A word written like a symbol is that symbol.
     Raises VaenbError for what is not so, and says the file and the line.
     """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+    if size is not None and (type(size) is not int or size < 1):
         raise VaenbError(f"size is the number of words to keep, a whole number above 0, and not "
                          f"{size!r}")
     if name == "synthetic":
-        if size is not None or limit is not None or labels:
-            raise VaenbError("the synthetic text has 1000 words, 10 words a sentence and no "
-                             "labels: leave out size, limit and labels")
+        if size is not None or limit is not None:
+            raise VaenbError("the synthetic text has 1000 words and 10 words a sentence: leave "
+                             "out size and limit")
         return synthetic()
     index = {word: i for i, word in enumerate(SYMBOLS)}
     if name in TEXTS:
         files, note = named(name)
-        labels = labels or source(name).labels
     else:
         files, note = own(Path(name).expanduser())
+    labels = name in TEXTS and source(name).labels
     parts = {part: encode(raw, where, index, labels, limit)
              for part, (raw, where) in files.items()}
     if len(parts) == 1:
@@ -188,7 +162,7 @@ def load(name: str, size: int | None = None, labels: bool = False, limit: int | 
     final = np.full(len(words), UNKNOWN, np.int32)
     final[:len(SYMBOLS)] = np.arange(len(SYMBOLS))
     final[kept] = np.arange(len(kept)) + len(SYMBOLS)
-    parts = {key: Part(final[part.ids], part.starts, part.labels) for key, part in parts.items()}
+    parts = {key: Part(final[part.ids], part.starts) for key, part in parts.items()}
     words = SYMBOLS + tuple(words[i] for i in kept)
     if name not in TEXTS:
         return Corpus(name=Path(name).expanduser().resolve().name, words=words, **parts,
@@ -226,7 +200,8 @@ def own(path: Path) -> tuple[dict, str]:
 
 
 def encode(raw: bytes, where: Path, index: dict, labels: bool, limit: int | None) -> Part:
-    """The sentences of a file, new words being added to the ``index`` {word: id} as they come."""
+    """The sentences of a file, new words being added to the ``index`` {word: id} as they come;
+    ``labels``: a label and a tab stand before each, and are left out."""
     try:
         lines = raw.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
@@ -237,14 +212,13 @@ def encode(raw: bytes, where: Path, index: dict, labels: bool, limit: int | None
         lines.pop()
     if not lines:
         raise VaenbError(f"{where} is empty: a text has a sentence a line")
-    ids, starts, found = array("i"), [0], []
+    ids, starts = array("i"), [0]
     for n, line in enumerate(lines, 1):
         if labels:
-            label, tab, line = line.partition("\t")
+            _, tab, line = line.partition("\t")
             if not tab:
                 raise VaenbError(f"line {n} of {where} has no label: put a label and a tab before "
-                                 f"each sentence, or load the text without labels")
-            found.append(label)
+                                 f"each sentence")
         words = line.split()
         if not words:
             raise VaenbError(f"line {n} of {where} has no words: delete it")
@@ -255,7 +229,7 @@ def encode(raw: bytes, where: Path, index: dict, labels: bool, limit: int | None
         ids.extend([index.setdefault(word, len(index)) for word in words])
         ids.append(END)
         starts.append(len(ids))
-    return Part(np.array(ids, np.int32), np.array(starts), np.array(found) if labels else None)
+    return Part(np.array(ids, np.int32), np.array(starts))
 
 
 def cut(part: Part, where: Path) -> dict[str, Part]:
@@ -267,8 +241,7 @@ def cut(part: Part, where: Path) -> dict[str, Part]:
     ends, parts = (0, n - 2 * held, n - held, n), {}
     for key, (a, b) in zip(PARTS, pairwise(ends), strict=True):
         starts = part.starts[a:b + 1]
-        parts[key] = Part(part.ids[starts[0]:starts[-1]], starts - starts[0],
-                          None if part.labels is None else part.labels[a:b])
+        parts[key] = Part(part.ids[starts[0]:starts[-1]], starts - starts[0])
     return parts
 
 

@@ -20,10 +20,3 @@ from vaenb.measure.nearest import bernoulli_floor, memorised, nearest
 from vaenb.measure.probes import probes
 from vaenb.measure.readout import ReadOut, read_out
 from vaenb.measure.scores import inception, upper_hull
-
-__all__ = ["Information", "Spent", "accuracy_bound", "active_units", "bernoulli_floor"]
-__all__ += ["convergence", "evaluating", "feature_extractor", "features", "frechet", "inception"]
-__all__ += ["information", "iw_nll", "label_information", "layer_posteriors", "log_aggregate"]
-__all__ += ["logits", "memorised", "model_posterior_mean", "mse", "nats", "nearest"]
-__all__ += ["ReadOut", "read_out"]
-__all__ += ["posteriors", "probes", "psnr", "reconstructions", "samples", "upper_hull"]

@@ -6,6 +6,3 @@ from vaenb.report.explorer import curve_explorer, explorer, grid_explorer
 from vaenb.report.pictures import picture_pages
 from vaenb.report.points import points_explorer
 from vaenb.report.verdicts import verdicts
-
-__all__ = ["Chapter", "curve_explorer", "explorer", "grid_explorer", "picture_pages"]
-__all__ += ["points_explorer", "scoreboard", "scoreboard_text", "verdicts"]

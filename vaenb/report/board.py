@@ -1,7 +1,6 @@
 """The scoreboard: every claim and every printed number of the five papers, theirs and ours."""
 
 import math
-import statistics
 from collections import Counter
 
 from vaenb.errors import VaenbError
@@ -20,7 +19,7 @@ def ours(cell: dict, found: list[dict]) -> dict:
     the records used. Where records of several settings answer one cell, the best mean counts.
     """
     matching = [r for r in found if r.get("paper") == cell["paper"]
-                and cell["id"] in (r.get("cells") or {})]
+                and cell["id"] in r["cells"]]
     out = dict(mean=math.nan, spread=math.nan, n=0, profile="", scale="", used=[])
     if not matching and cell["kind"] == "setup":
         return out | dict(state="setup", reason="of the paper's data, networks or training")
@@ -35,14 +34,12 @@ def ours(cell: dict, found: list[dict]) -> dict:
         sign = -1 if cell["direction"] == "higher" else 1
         group, value = best(group, "+".join(varied), metric, sign)
         said = f"best {' and '.join(varied)} {value}; "
-    values = [v for v in (rec.number(r, metric) for r in group) if math.isfinite(v)]
-    out |= dict(n=len(values), profile=group[0]["profile"], scale=rec.scale_text(group),
-                used=group)
-    if not values:
+    mean, spread, n = rec.mean_and_spread(group, metric)
+    out |= dict(mean=mean, spread=spread, n=n, profile=group[0]["profile"],
+                scale=rec.scale_text(group), used=group)
+    if not n:
         return out | dict(state="undecided", reason=said + f"{metric} has no value in these runs")
-    out |= dict(mean=statistics.fmean(values),
-                spread=statistics.stdev(values) if len(values) > 1 else math.nan)
-    other = (group[0].get("incomparable") or {}).get(metric)  # such as features for the FID
+    other = group[0].get("incomparable", {}).get(metric)  # such as features for the FID
     if not all(map(rec.is_full, group)):
         reason = said + "reduced scale" + (f", {other}" if other else "")
         return out | dict(state="undecided", reason=reason)
@@ -51,9 +48,9 @@ def ours(cell: dict, found: list[dict]) -> dict:
     theirs = targets.number(cell["value"])
     if math.isnan(theirs):
         return out | dict(state="undecided", reason=said + "the paper prints no number")
-    spreads = [2 * s for s in (out["spread"], targets.spread(cell)) if math.isfinite(s)]
+    spreads = [2 * s for s in (spread, targets.spread(cell)) if math.isfinite(s)]
     allowed = max([*spreads, targets.half_unit(cell["value"])])
-    off = out["mean"] - theirs
+    off = mean - theirs
     near = off >= -allowed if cell["bound"] == ">" else abs(off) <= allowed
     reason = f"{said}{abs(off):.3g} away, {allowed:.3g} allowed"
     if not near and not spreads:
@@ -70,7 +67,7 @@ def _cells_to_come(group: list[dict]) -> str:
 def _check(found: list[dict]) -> None:
     known = {(c["paper"], c["id"]) for c in targets.cells()}
     for record in found:
-        for target in record.get("cells") or {}:
+        for target in record["cells"]:
             if (record.get("paper"), target) not in known:
                 raise VaenbError(
                     f"a record of {record['chapter']}/{record['experiment']} answers {target!r}, "
@@ -100,8 +97,8 @@ def scoreboard(found: list[dict] | None = None) -> dict:
     return rec.clean(board)
 
 
-def scoreboard_text(board: dict, numbers: bool = True) -> str:
-    """The scoreboard as aligned lines; ``numbers`` False leaves out the printed numbers."""
+def scoreboard_text(board: dict) -> str:
+    """The scoreboard as aligned lines."""
     lines = []
     for paper, counts in board["counts"].items():
         lines += [paper, "=" * len(paper)]
@@ -114,18 +111,16 @@ def scoreboard_text(board: dict, numbers: bool = True) -> str:
             told = ": ".join(filter(None, (claim["leans"], claim["reason"])))
             scale = f" ({claim['scale']})" if claim["scale"] else ""
             lines.append(f"{'':23}{told}{scale}")
-        rows = [n for n in board["numbers"] if n["paper"] == paper] if numbers else []
         rows = [(n["id"], f"{n['bound']}{n['theirs'] or '–'}",
                  "–" if n["ours"] is None else f"{n['ours']:.6g}",
                  "" if n["spread"] is None else f"± {n['spread']:.2g}",
                  f"n={n['n']} {n['profile']}" if n["n"] else "", n["state"],
-                 n["reason"] if n["state"] not in UNMEASURED else "") for n in rows]
+                 n["reason"] if n["state"] not in UNMEASURED else "")
+                for n in board["numbers"] if n["paper"] == paper]
         rows = [("number", "theirs", "ours", "spread", "runs", "verdict", "reason"), *rows]
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
-        if len(rows) > 1:
-            lines += ["", *("  " + "  ".join([row[0].ljust(widths[0])]
-                      + [row[i].rjust(widths[i]) for i in (1, 2)]
-                      + [row[i].ljust(widths[i]) for i in (3, 4, 5)] + [row[6]]).rstrip()
-                      for row in rows)]
-        lines.append("")
+        lines += ["", *("  " + "  ".join([row[0].ljust(widths[0])]
+                  + [row[i].rjust(widths[i]) for i in (1, 2)]
+                  + [row[i].ljust(widths[i]) for i in (3, 4, 5)] + [row[6]]).rstrip()
+                  for row in rows), ""]
     return "\n".join(lines)

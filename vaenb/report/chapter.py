@@ -85,11 +85,9 @@ class Chapter:
             other = {f"({rule['claim']}: {rule['data']})" for rule in asked
                      if rule["claim"] not in claims}
             bracketed |= bool(other)
-            rows.append([(name, "", ""), (data, "", ""), *(
-                (text, "", "theirs") for text in (
-                    str(count), str(len(found)), tables.number(each),
-                    tables.number(count * each / 3600))),
-                (" ".join([*claims, *sorted(other)]), "", "")])
+            rows.append([name, data, *((text, "", "theirs") for text in (
+                str(count), str(len(found)), tables.number(each),
+                tables.number(count * each / 3600))), " ".join([*claims, *sorted(other)])])
         steps = f", {steps} steps a model" if steps else ""
         where = f", on {' and '.join(sorted(devices))}" if devices else ""
         return tables.Table(

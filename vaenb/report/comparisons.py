@@ -13,18 +13,17 @@ import numpy as np
 
 from vaenb.errors import VaenbError
 from vaenb.report import association, targets
-from vaenb.report import records as rec
 from vaenb.report.paired import interval, p_below, p_within, rounding
-from vaenb.report.selectors import best, best_by_others, chosen, mean, measured, parse
+from vaenb.report.selectors import best, best_by_others, mean, measured
 
 PAIRED = "below", "above", "within", "apart", "fisher", "always below", "beyond"
 OF_MODELS = (  # over the cells of a grid
     "correlates", "anticorrelates", "depends", "varies more", "explains", "explains less", "bends")
 
 
-def compared(rule: dict, sets: list, sides: list[dict], found: list[dict]) -> dict:
-    """The rule's test on one group of records a side; ``sides`` are the selectors that chose them
-    from ``found``. Raises VaenbError where the rule is ambiguous for these records."""
+def compared(rule: dict, sets: list, sides: list[dict]) -> dict:
+    """The rule's test on one group of records a side; ``sides`` are the selectors that chose
+    them. Raises VaenbError where the rule is ambiguous for these records."""
     if rule["test"] == "beyond":
         out = _beyond(rule, *sets)
     elif rule["test"] in PAIRED:
@@ -34,7 +33,7 @@ def compared(rule: dict, sets: list, sides: list[dict], found: list[dict]) -> di
     elif rule["test"] == "trend":
         out = _trend(rule, sets[0], sides[0])
     else:
-        out = _ranks({**rule, "all": found}, sets[0], sides[0])
+        out = _ranks(rule, sets[0], sides[0])
     if "p" in out:
         out.setdefault("leans", out["p"][0] < out["p"][1])
     return out
@@ -130,10 +129,10 @@ def _compare(rule, a, b, sa, sb):
 
 
 def _beyond(rule, cells, line):
-    """By how much the best of ``cells`` passes the line through the models of ``line``, at its own
-    place along it ("METRIC | PLACE"), seed by seed; who lies past an end of the line has nothing
-    to be held against. The seed that is judged does not choose, where there are others; that none
-    passes it is asked of the very best."""
+    """How far the best of ``cells`` lies above the line through the models of ``line`` that have
+    its seed: the metric is "HEIGHT | PLACE", its height against the line's at the same place. A
+    cell past an end of the line is left out. For the claim each seed is judged at the cell that
+    is best on the other seeds (a single seed at its own best), against it at its own best."""
     metric, along = (m.strip() for m in rule["metric"].split("|"))
     gains: dict[tuple, dict] = {}
     for seed in {r["seed"] for r in cells} & {r["seed"] for r in line}:
@@ -237,36 +236,23 @@ def _cells(rule, found, selector, other=None):
 
 
 def _ranks(rule, found, selector):
-    """Spearman over the methods' means, ours against a printed column or another experiment."""
+    """Spearman over the methods' means, ours against a printed column."""
     from scipy.stats import norm, spearmanr
 
-    def means(records, key):
-        models, order = {}, {}
-        for record in records:
-            models.setdefault(record["settings"]["model"], []).append(record)
-        for name, group in models.items():
-            if key and any(key[0] in r["settings"] for r in group):
-                group, _ = best(group, key[0], key[1] or rule["metric"], key[2])
-            order[name] = mean(measured(r, rule["metric"]) for r in group)
-        return order
-
-    ours, sides = means(found, selector["best"]), [found]
-    if rule["b"].startswith("printed:"):
-        table, dataset, metric = rule["b"].removeprefix("printed:").strip().split("|")
-        theirs = {c["model"].removesuffix(" (Ours)"): targets.number(c["value"])
-                  for c in targets.cells() if c["paper"] == found[0]["paper"]
-                  and (c["table"], c["dataset"], c["metric"]) == (table, dataset, metric)}
-    else:
-        other = parse(rule["b"], rule["experiment"])
-        there = rec.groups(chosen(rule["all"], other))
-        if not there:
-            return dict(used=found, n=0)  # "too few seeds"
-        theirs, sides = means(there[0], other["best"]), [found, there[0]]
+    models, ours, key = {}, {}, selector["best"]
+    for record in found:
+        models.setdefault(record["settings"]["model"], []).append(record)
+    for name, group in models.items():
+        if key and any(key[0] in r["settings"] for r in group):
+            group, _ = best(group, key[0], key[1] or rule["metric"], key[2])
+        ours[name] = mean(measured(r, rule["metric"]) for r in group)
+    table, dataset, metric = rule["b"].removeprefix("printed:").strip().split("|")
+    theirs = {c["model"].removesuffix(" (Ours)"): targets.number(c["value"])
+              for c in targets.cells(found[0]["paper"])
+              if (c["table"], c["dataset"], c["metric"]) == (table, dataset, metric)}
     names = [m for m in ours if math.isfinite(ours[m]) and math.isfinite(theirs.get(m, math.nan))]
-    seeds = [len({r["seed"] for r in side if r["settings"]["model"] == m})
-             for side in sides for m in names]
-    out = dict(used=sum(sides, []), n=min(seeds, default=0),
-               said=f"Spearman over {len(names)} methods")
+    seeds = [len({r["seed"] for r in models[m]}) for m in names]
+    out = dict(used=found, n=min(seeds, default=0), said=f"Spearman over {len(names)} methods")
     if len(names) < 5:
         return out
     rho = float(spearmanr([ours[m] for m in names], [theirs[m] for m in names])[0])

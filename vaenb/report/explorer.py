@@ -104,7 +104,7 @@ def curve_explorer(curves: list[dict], xlabel: str, ylabel: str, title: str = ""
     - ``label`` (str, such as "β = 0.1": where the reader changes the curve, the same label stays),
     - ``x`` and ``y`` (float), on test data; NaN: the point stands in the table only,
     - ``also`` ((x, y), may be missing), the same on training data, drawn as a thin dashed curve,
-    - ``images`` (list of (caption, PNG file as bytes or data URI)), enlarged beside the chart,
+    - ``images`` (list of (caption, PNG file as bytes)), enlarged beside the chart,
     - ``told`` ({name: text}, may be missing), shown below the images,
     - ``mark`` (bool, may be missing): drawn as a star, and where the reader begins.
 
@@ -159,7 +159,7 @@ def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
     - ``row`` and ``column``, values of the grid (which may have holes),
     - ``x`` and ``y`` (float), where the model stands in the plane,
     - ``values`` ({name of a metric: float}; NaN or missing: it has none),
-    - ``images`` (list of (caption, PNG file as bytes or data URI), may be missing),
+    - ``images`` (list of (caption, PNG file as bytes), may be missing),
     - ``told`` ({name: text}, may be missing), shown below the values,
     - ``mark`` (str, may be missing): a star in both panels, and where the reader begins,
     - ``failed`` (str, may be missing): why there is nothing to show; the cell is crossed out.
@@ -240,9 +240,7 @@ def grid_explorer(cells: list[dict], rows: tuple[str, list[float]],
              *((_text(c[k], 6) for k in "xy") if not c.get("failed") else (c["failed"], "–")),
              *("–" if math.isnan(v := c.get("values", {}).get(n, math.nan)) else _text(v, 6)
                for n in names), *(c.get("told", {}).get(n, "–") for n in told)] for c in cells]
-    table = Table(["cell", x, y, *names, *told],
-                  [[(text, "", "") for text in row] for row in body],
-                  ": ".join(filter(None, (title, note))))
+    table = Table(["cell", x, y, *names, *told], body, ": ".join(filter(None, (title, note))))
     return scripted(data, table, "vae-grid")
 
 
@@ -271,7 +269,7 @@ def _curve_table(curves: list[dict], x: str, y: str, caption: str) -> Table:
     rows = [[name, p["label"], *texts((p["x"], p["y"])), *(texts(p.get("also")) if also else ()),
              *(p.get("told", {}).get(n, "–") for n in told)] for name, p in points]
     header = ["curve", "point", x, y, *([f"{x}, training", f"{y}, training"] if also else ())]
-    return Table(header + told, [[(text, "", "") for text in row] for row in rows], caption)
+    return Table(header + told, rows, caption)
 
 
 def _table(frames: list[dict], x: str, names: list[str], caption: str) -> Table:
@@ -279,8 +277,7 @@ def _table(frames: list[dict], x: str, names: list[str], caption: str) -> Table:
     rows = [[f["label"], f["group"], _text(f["x"], 6),
              *(_text(f["values"][n], 6) if n in f["values"] else "–" for n in names),
              *(f.get("told", {}).get(n, "–") for n in told)] for f in frames]
-    return Table(["frame", "group", x, *names, *told],
-                 [[(text, "", "") for text in row] for row in rows], caption)
+    return Table(["frame", "group", x, *names, *told], rows, caption)
 
 
 def _check_colour(name: str, colour: str) -> None:
@@ -297,16 +294,10 @@ def _images(where: str, of: dict, pictures: dict) -> list[list]:
     return found
 
 
-def _image(what: str, image: bytes | str) -> dict:
-    head = "data:image/png;base64,"
-    if isinstance(image, str):
-        try:
-            image = base64.b64decode(image.removeprefix(head), validate=True)
-        except ValueError:
-            image = b""
+def _image(what: str, image: bytes) -> dict:
     if image[:8] + image[12:16] != b"\x89PNG\r\n\x1a\nIHDR" or image[-8:-4] != b"IEND":
         raise VaenbError(f"{what} is no whole PNG file: vaenb.report.figures.png makes one")
-    return {"src": head + base64.b64encode(image).decode(),
+    return {"src": "data:image/png;base64," + base64.b64encode(image).decode(),
             "width": int.from_bytes(image[16:20], "big"),
             "height": int.from_bytes(image[20:24], "big")}
 

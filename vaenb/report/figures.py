@@ -84,7 +84,7 @@ def legend(fig, **more) -> None:
         fig.legend(named.values(), named, fontsize="small", **more)
 
 
-def strip(images, cols: int, gap: int = 2) -> np.ndarray:
+def strip(images, cols: int) -> np.ndarray:
     """Images [N, C, H, W] as one picture [.., .., 3] uint8 with ``cols`` columns on white.
 
     Floats count as [0, 1]. Raises VaenbError for other shapes.
@@ -96,7 +96,7 @@ def strip(images, cols: int, gap: int = 2) -> np.ndarray:
     if images.dtype != np.uint8:
         images = (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
     count, _, height, width = images.shape
-    rows = -(-count // cols)
+    rows, gap = -(-count // cols), 2
     sheet = np.full((rows * (height + gap) - gap, cols * (width + gap) - gap, 3), 255, np.uint8)
     for k, image in enumerate(images):
         top, left = (k // cols) * (height + gap), (k % cols) * (width + gap)

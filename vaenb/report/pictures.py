@@ -34,8 +34,7 @@ def picture_pages(pages: dict[str, dict[str, list[tuple[str, bytes]]]], what: st
         for row, cells in rows.items():
             shown = "".join(f"<td>{_cell(page, row, *cell)}</td>" for cell in cells)
             lines.append(f'<tr><th scope="row">{html.escape(row)}</th>{shown}</tr>')
-            told += [[(page, "", ""), (row, "", ""), (text.replace("\n", ", "), "", "")]
-                     for text, _ in cells]
+            told += [[page, row, text.replace("\n", ", ")] for text, _ in cells]
         bodies.append(f'<section aria-label="{html.escape(what)} {html.escape(page)}">'
                       f"<table>{''.join(lines)}</table></section>")
     head = f"<strong>{html.escape(title)}</strong>" if title else ""

@@ -7,7 +7,7 @@ import numpy as np
 
 from vaenb.errors import VaenbError
 from vaenb.report import figures
-from vaenb.report.explorer import SIGNS, Explorer, _check_colour, _text, _ticks, scripted
+from vaenb.report.explorer import SIGNS, Explorer, _text, _ticks, scripted
 from vaenb.report.tables import Table
 
 STEPS = 2046  # places of a point between the middle of its axis and either end
@@ -16,11 +16,8 @@ _KEYS = ("Space plays and pauses, the arrow keys, Home and End step. A click, or
          "p, choose a point and draw its path in every panel, Esc lets it go.")
 
 
-def points_explorer(panels: dict[str, list[dict]],
-                    x: str = "mean of z under p(z|x), the model's own posterior",
-                    y: str = "mean of z under q(z|x), the approximate posterior",
-                    title: str = "", note: str = "", colours: dict[str, str] | None = None,
-                    groups=None, names: list[str] | None = None) -> Explorer:
+def points_explorer(panels: dict[str, list[dict]], title: str = "", note: str = "", groups=None,
+                    names: list[str] | None = None) -> Explorer:
     """Clouds of points that move as models train, a panel a model; a reader plays and stops them.
 
     ``panels`` gives each model its frames, in the order of training; these are dicts with
@@ -29,28 +26,21 @@ def points_explorer(panels: dict[str, list[dict]],
     - ``points`` [N, 2], x and y of the same N data, in the same order, in all frames and panels,
     - ``values`` ({name: float}, may be missing; NaN: it has none), shown below the panel.
 
-    One slider goes over the ``at`` of all panels: each shows its last frame until then. ``x`` and
-    ``y`` name the axes, equal and fixed: they hold 99 % of all points and at least [-1, 1], and
-    the others stand hollow at the border. ``colours`` ({model: #rrggbb}) default to
-    `vaenb.report.figures.colour`; ``groups`` (whole numbers [N], at most `SIGNS` different, called
-    ``names`` from the lowest up) colour and shape the points instead. The reader begins at the
-    last frame with the path of one point, which went far. In the page a point is rounded to
-    1 / (2 `STEPS`) of the axis; the table tells correlation and spread (dividing by N) of what
-    was given.
+    One slider goes over the ``at`` of all panels: each shows its last frame until then. The axes
+    are equal and fixed: they hold 99 % of all points and at least [-1, 1], and the others stand
+    hollow at the border. Points have the colour of their model (`vaenb.report.figures.colour`);
+    ``groups`` (whole numbers [N], at most `SIGNS` different, called ``names`` from the lowest up)
+    colour and shape them instead. The reader begins at the last frame with the path of one point,
+    which went far. In the page a point is rounded to 1 / (2 `STEPS`) of the axis; the table tells
+    correlation and spread (dividing by N) of what was given.
 
     Raises VaenbError for panels or frames that are missing or not in order, points of another
-    shape or number or not finite, infinite values, colours or groups of another form, and more
-    than `vaenb.report.explorer.LIMIT` bytes in all.
+    shape or number or not finite, infinite values, groups of another form, and more than
+    `vaenb.report.explorer.LIMIT` bytes in all.
     """
     if not panels:
         raise VaenbError("a points explorer needs at least one panel")
     panels = {name: [{"values": {}} | f for f in frames] for name, frames in panels.items()}
-    colours = {name: figures.colour(name) for name in panels} | (colours or {})
-    for name, given in colours.items():
-        if name not in panels:
-            raise VaenbError(f"no panel is called {name!r}, but it has a colour: there are "
-                             f"{list(panels)}")
-        _check_colour(name, given)
     clouds, ats = {}, set()
     for name, frames in panels.items():
         if not frames:
@@ -82,9 +72,11 @@ def points_explorer(panels: dict[str, list[dict]],
          "told": [[n, "–" if math.isnan(v) else _text(v)] for n, v in f["values"].items()]}
         for f, p in zip(frames, clouds[name], strict=True)]} for name, frames in panels.items()]
     ticks = [[round((v + half) / (2 * half), 4), text] for v, text in _ticks(-half, half)]
-    data = {"title": title, "note": f"{note} {_KEYS}".strip(), "x": x, "y": y, "xticks": ticks,
-            "yticks": ticks, "half": half, "at": [[v, _text(v, 7)] for v in sorted(ats)],
-            "colours": [colours[name] for name in panels] + _GROUPS[:len(kinds)],
+    data = {"title": title, "note": f"{note} {_KEYS}".strip(), "xticks": ticks, "yticks": ticks,
+            "x": "mean of z under p(z|x), the model's own posterior",
+            "y": "mean of z under q(z|x), the approximate posterior",
+            "half": half, "at": [[v, _text(v, 7)] for v in sorted(ats)],
+            "colours": [*map(figures.colour, panels)] + _GROUPS[:len(kinds)],
             "groups": kinds, "member": member, "panels": shown, "first": int(first),
             "beyond": bool(far.max() > half)}
     told = list(dict.fromkeys(n for fs in panels.values() for f in fs for n in f["values"]))
@@ -93,8 +85,7 @@ def points_explorer(panels: dict[str, list[dict]],
                for n in told), *_spread(p)]
             for name, frames in panels.items() for f, p in zip(frames, clouds[name], strict=True)]
     table = Table(["model", "frame", "decoder updates", *told, "correlation", "sd(x)", "sd(y)"],
-                  [[(text, "", "") for text in row] for row in body],
-                  ": ".join(filter(None, (title, note))))
+                  body, ": ".join(filter(None, (title, note))))
     return scripted(data, table, "vae-points")
 
 

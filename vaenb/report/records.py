@@ -12,32 +12,32 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
+import statistics
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import vaenb
 from vaenb.errors import VaenbError
+from vaenb.files import whole
 from vaenb.report.origin import CODE, COMMIT, device_name, peak_mib
 
 LIMIT = 300_000  # bytes of one artefact
-_KEYS = ("chapter", "experiment", "profile", "settings", "seed", "metrics", "when")
+_DICTS = "settings", "metrics", "scale", "data", "cells", "convergence", "artefacts"
+_KEYS = ("chapter", "experiment", "profile", "settings", "seed", *_DICTS[1:], "when")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def new(chapter: str, experiment: str, profile: str, settings: dict, seed: int, metrics: dict, *,
-        scale: dict, data: dict, steps: int, seconds: float = 0.0, device="cpu",
-        cells: dict | None = None, convergence: dict | None = None, notes=(), paper: str = "",
-        artefacts: dict | None = None) -> dict:
+        scale: dict, data: dict, steps: int, device="cpu", cells: dict | None = None,
+        notes=()) -> dict:
     """A record with its provenance: version, code hash, commit, torch, device, memory, time.
 
     ``settings`` is flat and names the model; ``metrics`` maps names to floats; ``cells`` maps
     target ids to metric names; ``scale`` maps names to [ours, the paper's]; ``data`` is
-    ``DataSet.describe()``; ``paper`` follows from the chapter's name if not given.
+    ``DataSet.describe()``. The caller fills in ``convergence``, ``artefacts`` and ``seconds``.
     """
     import torch
 
@@ -45,9 +45,8 @@ def new(chapter: str, experiment: str, profile: str, settings: dict, seed: int, 
     return dict(
         chapter=chapter, experiment=experiment, profile=profile, settings=dict(settings),
         seed=int(seed), metrics=dict(metrics), scale=dict(scale), data=dict(data),
-        steps=int(steps), cells=dict(cells or {}), convergence=dict(convergence or {}),
-        notes=list(notes), artefacts=dict(artefacts or {}), seconds=seconds,
-        paper=paper or re.sub(r"^\d+_", "", chapter).replace("_", "-"),
+        steps=int(steps), cells=dict(cells or {}), convergence={}, notes=list(notes), artefacts={},
+        seconds=0.0, paper=re.sub(r"^\d+_", "", chapter).replace("_", "-"),
         version=vaenb.__version__, code=CODE, commit=COMMIT, torch=torch.__version__,
         device=device_name(device), peak_mib=peak_mib(device), when=now)
 
@@ -88,8 +87,7 @@ def identity(record: dict) -> str:
             return int(value)
         return value
 
-    parts = [record.get(k) for k in _KEYS[:5]]
-    parts += [record.get("scale"), (record.get("data") or {}).get("sha256")]
+    parts = [record[k] for k in (*_KEYS[:5], "scale")] + [record["data"].get("sha256")]
     return hashlib.sha256(_line(plain(clean(parts))).encode()).hexdigest()[:16]
 
 
@@ -99,25 +97,24 @@ def number(record: dict, metric: str) -> float:
     return math.nan if value is None else float(value)
 
 
+def mean_and_spread(found: list[dict], metric: str) -> tuple[float, float, int]:
+    """The mean of a metric over records and its standard deviation, NaN where too few have a
+    value, and how many have one."""
+    values = [v for v in (number(r, metric) for r in found) if math.isfinite(v)]
+    spread = statistics.stdev(values) if len(values) > 1 else math.nan
+    return statistics.fmean(values) if values else math.nan, spread, len(values)
+
+
 def _publish(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` is either as it was or complete."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with whole(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
         mend = "free some space" if full else "make the folder writable"
         raise VaenbError(
             f"cannot record {path}: {'the disk is full' if full else error.strerror}; nothing was "
             f"half-written: {mend} and run again, it resumes at its last checkpoint") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _folder(where: str, root) -> Path:
@@ -159,8 +156,8 @@ def _load(path: Path, root) -> Iterator[dict]:
             if missing:
                 raise ValueError(f"lacks {', '.join(missing)}")
             if not (isinstance(record["when"], str) and all(
-                    isinstance(record[name], dict) for name in ("settings", "metrics"))):
-                raise ValueError("its settings, metrics or time are of another type")
+                    isinstance(record[name], dict) for name in _DICTS)):
+                raise ValueError(f"its {', '.join(_DICTS)} or time are of another type")
         except ValueError as error:
             shown = path.relative_to(root) if path.is_relative_to(root) else path
             tracked = path.suffix == ".jsonl"
@@ -219,8 +216,9 @@ def _lock(path: Path):
         yield
 
 
-def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> dict[str, int]:
-    """Fold part files into the book's records; returns the lines of each file that was touched.
+def merge(chapter: str | None = None, root=None) -> dict[str, int]:
+    """Fold part files of profiles cpu and full into the book's records; returns the lines of each
+    file that was touched.
 
     Idempotent; parts stay where they are. Artefacts that merged records name are copied first;
     artefacts that no record of the book names any more are removed.
@@ -232,70 +230,59 @@ def merge(chapter: str | None = None, profiles=("cpu", "full"), root=None) -> di
     with _lock(runs / ".lock"):
         for folder in sorted(runs.glob(f"{chapter or '*'}/*/")):
             name = (folder.parent.name, folder.name)
-            parts = [r for r in read(*name, where="runs", root=root) if r["profile"] in profiles]
+            parts = [r for r in read(*name, where="runs", root=root)
+                     if r["profile"] in ("cpu", "full")]
             if not parts:
                 continue
             records = _newest(read(*name, root=root) + parts)
-            for file in {f for r in records for f in (r.get("artefacts") or {}).values()}:
+            for file in {f for r in records for f in r["artefacts"].values()}:
                 source, target = runs / "artefacts" / file, book / "artefacts" / file
-                if not _whole(target) and (held := _whole(source)):
+                if not _intact(target) and (held := _intact(source)):
                     _publish(target, held)
             path = book / name[0] / f"{name[1]}.jsonl"
             content = "".join(_line(record) + "\n" for record in records).encode()
             if not path.is_file() or path.read_bytes() != content:
                 _publish(path, content)
             counts["/".join(name)] = len(records)
-        named = {f for r in read(root=root) for f in (r.get("artefacts") or {}).values()}
+        named = {f for r in read(root=root) for f in r["artefacts"].values()}
         for file in (book / "artefacts").glob("[!.]*"):
             if file.name not in named:
                 file.unlink()
     return counts
 
 
-def artefact(record: dict, name: str, content, root=None) -> str:
+def artefact(record: dict, name: str, arrays: dict, root=None) -> str:
     """Save what belongs to ``record`` and is no number, and name it in ``record["artefacts"]``.
 
-    ``content``: bytes of a PNG, a dict of arrays (npz, never pickled), or anything that JSON
-    holds. Returns the file's name. More than 300 KB raises VaenbError. Call before ``write``.
+    ``arrays`` {name: array} become an npz, never pickled. Returns the file's name. More than
+    300 KB raises VaenbError. Call before ``write``.
     """
-    if isinstance(content, bytes):
-        kind = "png"
-        if not content.startswith(b"\x89PNG"):
-            raise VaenbError(f"artefact {name}: these bytes are no PNG (see figures.png)")
-    elif isinstance(content, dict) and content and all(
-            hasattr(value, "__array__") for value in content.values()):
-        import numpy as np
+    import numpy as np
 
-        arrays = {key: np.asarray(value) for key, value in content.items()}
-        if any(array.dtype.hasobject for array in arrays.values()):
-            raise VaenbError(f"artefact {name}: an array of Python objects would be pickled; "
-                             f"make it numbers or text")
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        kind, content = "npz", buffer.getvalue()
-    else:
-        kind, content = "json", _line(content).encode()
+    arrays = {key: np.asarray(value) for key, value in arrays.items()}
+    if any(array.dtype.hasobject for array in arrays.values()):
+        raise VaenbError(f"artefact {name}: an array of Python objects would be pickled; "
+                         f"make it numbers or text")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    content = buffer.getvalue()
     if len(content) > LIMIT:
         raise VaenbError(f"artefact {name} of {record['experiment']} has {len(content)} bytes and "
                          f"{LIMIT} are allowed: keep fewer points or images, or a smaller type")
-    file = f"{hashlib.sha256(content).hexdigest()[:16]}.{kind}"
+    file = f"{hashlib.sha256(content).hexdigest()[:16]}.npz"
     _publish(_folder("runs", root) / "artefacts" / file, content)
-    record.setdefault("artefacts", {})[name] = file
+    record["artefacts"][name] = file
     return file
 
 
-def read_artefact(record: dict, name: str, root=None):
-    """An artefact of a record: a dict of arrays, the bytes of a PNG, or what the JSON holds.
+def read_artefact(record: dict, name: str, root=None) -> dict:
+    """An artefact of a record: a dict of arrays.
 
     Raises VaenbError where it is neither in the book nor in ``runs``, or not what was saved.
     """
-    file = (record.get("artefacts") or {}).get(name)
+    file = record["artefacts"].get(name)
     for where in ("book", "runs"):
-        content = _whole(_folder(where, root) / "artefacts" / str(file))
-        if content and file.endswith(".png"):
-            return content
-        if content and file.endswith(".json"):
-            return json.loads(content)
+        content = _intact(_folder(where, root) / "artefacts" / str(file))
         if content:
             import numpy as np
 
@@ -306,7 +293,7 @@ def read_artefact(record: dict, name: str, root=None):
                      f"and run its experiment again")
 
 
-def _whole(path: Path) -> bytes:
+def _intact(path: Path) -> bytes:
     """What an artefact's file holds; nothing where it is not what its name says it is."""
     content = path.read_bytes() if path.is_file() else b""
     return content if hashlib.sha256(content).hexdigest()[:16] == path.stem else b""
@@ -314,8 +301,7 @@ def _whole(path: Path) -> bytes:
 
 def is_full(record: dict) -> bool:
     """Whether it was run at the paper's scale: no ratio of its scale below one, data complete."""
-    scale = record.get("scale") or {}
-    complete = bool((record.get("data") or {}).get("complete"))
+    scale, complete = record["scale"], bool(record["data"].get("complete"))
     return complete and bool(scale) and all(ours >= theirs for ours, theirs in scale.values())
 
 
@@ -325,13 +311,12 @@ def groups(found: list[dict]) -> list[list[dict]]:
     most seeds, then the newest."""
     alike: dict[str, list[dict]] = {}
     for record in found:
-        data = record.get("data") or {}
-        key = _line([record["profile"], record.get("scale"), data.get("sha256")])
+        key = _line([record["profile"], record["scale"], record["data"].get("sha256")])
         alike.setdefault(key, []).append(record)
     most = max((len(seeds_of(group)) for group in alike.values()), default=0)
 
     def rank(group):
-        scale, seeds = group[0].get("scale") or {}, len({r["seed"] for r in group})
+        scale, seeds = group[0]["scale"], len({r["seed"] for r in group})
         share = math.prod(min(1.0, ours / theirs) for ours, theirs in scale.values() if theirs)
         return (2 * len(seeds_of(group)) >= most, is_full(group[0]) + (seeds >= 3) * 2, share,
                 seeds, max(r["when"] for r in group))
@@ -355,7 +340,7 @@ def with_all_seeds(found: list[dict]) -> int:
 
 def grid_cells(record: dict) -> int:
     """How many cells the square grid has that a record is one of; 0 where it is of none."""
-    return ((record.get("scale") or {}).get("grid") or [0])[0] ** 2
+    return record["scale"].get("grid", [0])[0] ** 2
 
 
 def largest(found: list[dict]) -> list[dict]:
@@ -382,7 +367,7 @@ def scale_text(found: list[dict]) -> str:
     sentences = []
     for group in groups(found):
         words = []
-        for name, (ours, theirs) in sorted((group[0].get("scale") or {}).items()):
+        for name, (ours, theirs) in sorted(group[0]["scale"].items()):
             if name == "seeds":
                 continue
             share = f"{ours:.9g}" if ours == theirs else f"{ours:.9g} of {theirs:.9g}"

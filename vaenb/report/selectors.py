@@ -64,7 +64,7 @@ def _operand(record: dict, name: str) -> float:
 
 def shorter(a: dict, b: dict) -> bool:
     """Whether record a was run like b, but for half its steps at most."""
-    one, two = dict(a.get("scale") or {}), dict(b.get("scale") or {})
+    one, two = dict(a["scale"]), dict(b["scale"])
     mine, longer = one.pop("steps", None), two.pop("steps", None)
     return bool(mine and longer) and 2 * mine[0] <= longer[0] and one == two \
         and a["profile"] == b["profile"] and a["data"].get("sha256") == b["data"].get("sha256")

@@ -2,7 +2,6 @@
 
 import html
 import math
-import statistics
 from collections import Counter
 
 from vaenb.errors import VaenbError
@@ -34,15 +33,17 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
 
 
 class Table:
-    """Rows of cells (text, hover, kind) under a header; HTML in a page, aligned text elsewhere.
+    """Rows of cells (text, hover, kind), or plain texts, under a header; HTML in a page, aligned
+    text elsewhere.
 
     ``kind`` is "" or a class of ``book/_static/vae.css`` (theirs, ours, verdict); ``over``: a row
     of (text, span) above the header.
     """
 
-    def __init__(self, header: list[str], rows: list[list[tuple[str, str, str]]], caption: str,
-                 over: list[tuple[str, int]] | None = None):
-        self.header, self.rows, self.caption, self.over = header, rows, caption, over or []
+    def __init__(self, header: list[str], rows: list[list[tuple[str, str, str] | str]],
+                 caption: str, over: list[tuple[str, int]] | None = None):
+        self.header, self.caption, self.over = header, caption, over or []
+        self.rows = [[(c, "", "") if isinstance(c, str) else c for c in row] for row in rows]
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header)
@@ -106,7 +107,7 @@ def provenance(found: list[dict]) -> str:
     if not found:
         return ""
     last = max(found, key=lambda r: r["when"])
-    data = last.get("data") or {}
+    data = last["data"]
     seeds = sorted({r["seed"] for r in found})
     spent = sum(r.get("seconds") or 0 for r in found)
     return (f"{records.scale_text(found)}; data {data.get('name')} ({data.get('note')}; sha256 "
@@ -118,7 +119,7 @@ def provenance(found: list[dict]) -> str:
 def caption(found: list[dict]) -> str:
     if not found:
         return "ours: not run in this profile"
-    notes = {(r.get("data") or {}).get("note") for r in found} - {None}
+    notes = {r["data"].get("note") for r in found} - {None}
     spread = max(map(len, records.seeds_of(found).values())) > 1
     return (f"Our runs: {records.scale_text(found)}. "
             f"{'Mean ± standard deviation over seeds. ' * spread}"
@@ -141,7 +142,7 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
     body, used = [], []
     for (model, setting), printed in rows.items():
         name = ", ".join(filter(None, (model.replace(" (Ours)", ""), setting)))
-        row = [(name.replace("sigma", "σ"), "", "")]
+        row = [name.replace("sigma", "σ")]
         for metric in metrics:
             cell = printed.get(metric)
             if cell is None:
@@ -170,11 +171,9 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
     for name, group in rows.items():
         row = [(name, provenance(group), "")]
         for metric in metrics:
-            values = [v for v in (records.number(r, metric) for r in group) if math.isfinite(v)]
-            spread = statistics.stdev(values) if len(values) > 1 else math.nan
-            mean = statistics.fmean(values) if values else math.nan
-            told = f"{len(values)} of {len(group)} runs have a value"
-            row.append((_ours(mean, spread, len(values), group[0]["profile"]), told, "ours"))
+            *numbers, n = records.mean_and_spread(group, metric)
+            told = f"{n} of {len(group)} runs have a value"
+            row.append((_ours(*numbers, n, group[0]["profile"]), told, "ours"))
         body.append(row)
     return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, caption(found))
 
@@ -186,7 +185,7 @@ def state(name: str, leans: str = "") -> str:
 
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
-    body = [[(f"{c['id']} ({c['where']})", c["note"], ""), (c["claim"], "", ""),
+    body = [[(f"{c['id']} ({c['where']})", c["note"], ""), c["claim"],
              (state(c["state"], c["leans"]), c["scale"], "verdict"),
              (c["reason"], c["scale"], "")] for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,

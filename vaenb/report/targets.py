@@ -63,11 +63,9 @@ def claims(paper: str | None = None) -> list[dict]:
 
 
 def rules(paper: str | None = None) -> list[dict]:
-    """The rules of ``tests.csv`` for the claims of one paper or all, each with its number
-    ``row`` in the file's order."""
+    """The rules of ``tests.csv`` for the claims of one paper or all, in the file's order."""
     ids = {row["id"] for row in claims(paper)}
-    return [{**row, "row": number} for number, row in enumerate(_rows("tests"), 1)
-            if row["claim"] in ids]
+    return [dict(row) for row in _rows("tests") if row["claim"] in ids]
 
 
 def number(text: str) -> float:

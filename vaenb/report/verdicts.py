@@ -34,7 +34,7 @@ STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not r
 
 
 def _alike(a: list[dict], b: list[dict]) -> bool:
-    one, two = a[0].get("scale") or {}, b[0].get("scale") or {}
+    one, two = a[0]["scale"], b[0]["scale"]
     return all(one[k] == two[k] for k in one.keys() & two.keys()) \
         and a[0]["data"].get("sha256") == b[0]["data"].get("sha256")
 
@@ -100,7 +100,7 @@ def _both(a: dict, b: dict, said: str) -> dict:
 
 def _rests(record, strict=None) -> bool:
     """Whether a run had come to rest, or, unless ``strict``, was as long as the paper's own."""
-    told = record.get("convergence") or {}
+    told = record["convergence"]
     rests = bool(told.get("converged")) and (told.get("points") or POINTS) >= POINTS
     return rests or not strict and rec.is_full(record)
 
@@ -129,7 +129,7 @@ def _decide(rule, sets, sides, found) -> dict:
         if wants and (reason := _cells_to_come(group, found)):
             return out | dict(state="undecided", reason=reason, lacks="values")
     try:
-        out |= compared(rule, sets, sides, found)
+        out |= compared(rule, sets, sides)
     except VaenbError as error:
         return out | dict(state="undecided", reason=str(error))
     out |= dict(alpha=float(rule["alpha"]))
@@ -175,7 +175,7 @@ def _leaning(results: list[dict]) -> str:
 
 def _incomparable(test: dict, record: dict) -> bool:
     """Whether the record says that a metric of the test is not what the paper measured."""
-    return any(name in (record.get("incomparable") or {})
+    return any(name in record.get("incomparable", ())
                for name in re.findall(r"\w+", test["metric"]))
 
 

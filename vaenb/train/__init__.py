@@ -5,6 +5,3 @@ from vaenb.train.loop import OutOfTime, Runs, device, fit, half_cosine, in_time
 from vaenb.train.parts import NotFinite, Parts, Saved
 from vaenb.train.rng import Rng, key
 from vaenb.train.together import is_out_of_memory
-
-__all__ = ["NotFinite", "OutOfTime", "Parts", "Rng", "Runs", "Saved"]
-__all__ += ["device", "fit", "grid", "half_cosine", "in_time", "is_out_of_memory", "key"]

@@ -3,14 +3,13 @@
 import dis
 import hashlib
 import json
-import os
-import tempfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vaenb.errors import VaenbError
+from vaenb.files import whole
 
 LAYOUT = 2  # of the files: raised when what they hold changes
 
@@ -119,23 +118,14 @@ class Checkpoint:
         Raises VaenbError when it cannot be written; the old file stays.
         """
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        temporary = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
+            with whole(self.path) as file:
                 np.savez(file, facts=np.array(json.dumps(facts | dict(layout=LAYOUT))), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
         except OSError as error:
             raise VaenbError(
                 f"the checkpoint {self.path} cannot be written ({error.strerror or error}): make "
                 f"room there and run again; the last one saved is whole"
             ) from None
-        finally:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
 
 
 def _attributes(model) -> list:

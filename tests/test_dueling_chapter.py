@@ -128,10 +128,8 @@ def test_a_batch_is_the_printed_one_in_full_alone(chapter):
 
 
 def test_codes_that_are_all_the_same_are_laid_out_too(chapter):
-    same = torch.ones(30, 16)
+    same = np.ones((30, 16))
     assert chapter["plane"](same).shape == (30, 2) and np.isfinite(chapter["plane"](same)).all()
-    two = torch.randn(30, 2)
-    assert np.array_equal(chapter["plane"](two), two.numpy())
 
 
 def test_codes_of_about_one_rate_stand_side_by_side(chapter):

@@ -52,10 +52,13 @@ class VAE(nn.Module):
         """Raw decoder output [B, k, H, W] for codes [B, Z]."""
         return self.decoder(z)
 
-    def code(self, x: torch.Tensor, rng=None) -> torch.Tensor:
-        """z [B, Z] of images: drawn from q(z|x), or its mean without ``rng``."""
-        q = self.posterior(x)
-        return q.mean if rng is None else q.sample(rng)
+    def code(self, x: torch.Tensor) -> torch.Tensor:
+        """z [B, Z] of images: the mean of q(z|x)."""
+        return self.posterior(x).mean
+
+    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
+        """log p(z) of codes [..., Z] in nats: [...]."""
+        return standard_normal_log_prob(z)
 
     def prior_code(self, count: int, rng) -> torch.Tensor:
         """z [count, Z] drawn from the prior."""
@@ -71,13 +74,16 @@ class VAE(nn.Module):
 
     def log_joint(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """log p(x|z) + log p(z) in nats, summed over dimensions: [B] or [B, S], as `log_prob`."""
-        return self.log_prob(x, z) + standard_normal_log_prob(z)
+        return self.log_prob(x, z) + self.log_prior(z)
+
+    def _out(self, x, z):
+        return self.decode(z)
 
     def forward(self, x: torch.Tensor, rng) -> Nats:
         """Distortion (one draw of z) and rate (closed form) of images [B, C, H, W]."""
         q = self.posterior(x)
         z = q.sample(rng)
-        out = self.decode(z)
+        out = self._out(x, z)
         return Nats(-self.likelihood.log_prob(out, x), (q.rate(),), out, z, q)
 
 

@@ -46,7 +46,7 @@ class DuelingVAE(VAE):
     """A VAE with a full-covariance posterior, a VampPrior and a decoder of the code alone.
 
     ``prior`` holds the pseudo-inputs, ``auxiliary`` is None or an `Auxiliary`. The rate is a Monte
-    Carlo estimate, unbiased and at times below zero. `code` and `log_prob` are those of `VAE`.
+    Carlo estimate, unbiased and at times below zero. All else is that of `VAE`.
     """
 
     def __init__(self, encoder, decoder, likelihood, latents, prior, auxiliary=None):
@@ -65,16 +65,9 @@ class DuelingVAE(VAE):
         """z [count, Z] drawn from m(z)."""
         return sample_mixture(count, rng, self.posterior(self.prior()))
 
-    def log_joint(self, x, z, *options) -> torch.Tensor:
-        """log d(x|z) + log m(z) in nats: [B] or [B, S], as `log_prob`."""
-        return self.log_prob(x, z, *options) + self.log_prior(z)
-
     def sample(self, z: torch.Tensor, rng) -> torch.Tensor:
         """Images [B, 1, side, side] drawn from d(x|z) of codes [B, Z]."""
         return self.likelihood.sample(self.decode(z), rng)
-
-    def _out(self, x, z):
-        return self.decode(z)
 
     def forward(self, x: torch.Tensor, rng, target: torch.Tensor | None = None) -> Dueled:
         """Where the nats of images [B, 1, side, side] went, by one draw of z.
@@ -113,9 +106,9 @@ class PixelDuelingVAE(DuelingVAE):
 
     decode = None  # the decoder needs pixels too: log_prob(x, z) and sample(z, rng)
 
-    def log_prob(self, x, z, rows: int | None = None):
-        """log d(x|z) in nats, [B] for z [B, Z] and [B, S] for [B, S, Z], ``rows`` at a time."""
-        return self.decoder.log_prob(x, z, rows)
+    def log_prob(self, x, z):
+        """log d(x|z) in nats, [B] for z [B, Z] and [B, S] for [B, S, Z]."""
+        return self.decoder.log_prob(x, z)
 
     def sample(self, z, rng):
         """Images [B, 1, side, side] drawn from d(x|z) of codes [B, Z], pixel by pixel."""

@@ -74,9 +74,9 @@ class Hierarchy(nn.Module):
         q1 = self.lower(x, features, z2, p1)
         return (z2, q1.mean if rng is None else q1.sample(rng)), (q2, q1), p1
 
-    def code(self, x: torch.Tensor, rng=None) -> torch.Tensor:
-        """z1 [B, latents] of images: drawn, or without ``rng`` by the modes of both layers."""
-        return self._infer(x, rng)[0][1]
+    def code(self, x: torch.Tensor) -> torch.Tensor:
+        """z1 [B, latents] of images, by the modes of both layers."""
+        return self._infer(x, None)[0][1]
 
     def prior_code(self, count: int, rng) -> torch.Tensor:
         """z1 [count, latents] drawn from the prior, by way of z2."""

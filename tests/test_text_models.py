@@ -290,7 +290,7 @@ def test_impossible_sentences(x, words):
 
 
 def test_impossible_samples():
-    with pytest.raises(VaenbError, match="length=0 is too short for a sentence: give at least 1"):
+    with pytest.raises(VaenbError, match="length is 0 and must be at least 1"):
         small().sample(codes(2, 3), 0, start=1)
     with pytest.raises(VaenbError, match="tokens run from 7 to 7 and the vocabulary"):
         small().sample(codes(2, 3), 4, start=7)

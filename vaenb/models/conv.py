@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.latents import Gaussian, standard_normal_log_prob
 
 
@@ -27,6 +27,15 @@ class Nats(NamedTuple):
     def rate(self) -> torch.Tensor:
         """All layers together: [B]."""
         return sum(self.rates)
+
+
+def check_images(x: torch.Tensor, side: int):
+    """Raises VaenbError for images ``x`` that are not [B, 1, side, side]."""
+    if x.shape[1:] != (1, side, side):
+        raise VaenbError(
+            f"images are {'x'.join(map(str, x.shape[1:]))} and this net was made for "
+            f"1x{side}x{side}: resize them, or make another net"
+        )
 
 
 class VAE(nn.Module):
@@ -104,8 +113,7 @@ def small_vae(
         raise VaenbError(
             f"images are {side}x{other} and must be square with a side that 4 divides: resize them"
         )
-    if latents < 1 or width < 1:
-        raise VaenbError(f"latents={latents} and width={width} must both be at least 1")
+    at_least_one(latents=latents, width=width)
     flat = 4 * width * (side // 4) ** 2
     encoder = nn.Sequential(
         nn.Conv2d(c, width, 3, 1, 1),

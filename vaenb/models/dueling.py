@@ -13,7 +13,7 @@ from torch import nn
 
 from vaenb.errors import VaenbError
 from vaenb.models.auxiliary import Auxiliary, Bags, Gradient, check_pixels
-from vaenb.models.conv import VAE
+from vaenb.models.conv import VAE, check_images
 from vaenb.models.discrete import LogisticMixture
 from vaenb.models.latents import FullGaussian
 from vaenb.models.likelihoods import Bernoulli
@@ -91,10 +91,7 @@ class DuelingVAE(VAE):
         Once before training, over the whole set: no step looks. Raises VaenbError where not, and
         for images of another side than the model's.
         """
-        side = self.prior.raw.shape[-1]
-        if x.shape[1:] != (1, side, side):
-            raise VaenbError(f"images are {'x'.join(map(str, x.shape[1:]))} and this model was "
-                             f"made for 1x{side}x{side}: resize them, or give it their side")
+        check_images(x, self.prior.raw.shape[-1])
         check_pixels(x, not isinstance(self.likelihood, Bernoulli), "the decoder")
         if self.auxiliary is not None:
             target = x if target is None else target
@@ -134,13 +131,13 @@ def full_encoder(latents: int, width: int = 32, side: int = 28) -> nn.Module:
         nn.Flatten(), nn.Linear(4 * width, latents * (latents + 3) // 2))  # fmt: skip
 
 
-def semantic_classifier(classes: int = 10, width: int = 32, side: int = 28) -> nn.Module:
-    """Images [B, 1, side, side] to logits [B, classes]: the encoder's trunk under a linear layer.
+def semantic_classifier(width: int = 32, side: int = 28) -> nn.Module:
+    """Images [B, 1, side, side] to logits [B, 10]: the encoder's trunk under a linear layer.
 
-    659850 parameters for ten classes. Raises VaenbError as `full_encoder` does.
+    659850 parameters. Raises VaenbError as `full_encoder` does.
     """
     trunk = list(full_encoder(1, width, side))[:-1]
-    return nn.Sequential(*trunk, nn.Linear(4 * width, classes))
+    return nn.Sequential(*trunk, nn.Linear(4 * width, 10))
 
 
 def conv_decoder(latents: int, outputs: int, width: int = 32, side: int = 28) -> nn.Module:

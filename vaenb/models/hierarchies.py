@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.conv import Nats
 from vaenb.models.latents import Gaussian
 
@@ -137,8 +137,7 @@ def _last(image, top, width):
     side, other = image[1:]
     if side != other or side not in (28, 32):
         raise VaenbError(f"images are {side}x{other} and must be 28x28 or 32x32: resize them")
-    if top < 1 or width < 1:
-        raise VaenbError(f"top={top} and width={width} must both be at least 1")
+    at_least_one(top=top, width=width)
     return (4, 2, 1) if side == 32 else (4, 1, 0)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import VaenbError, at_least_one
-from vaenb.models.conv import VAE
+from vaenb.models.conv import VAE, check_images
 from vaenb.models.likelihoods import Bernoulli
 
 KERNELS = (7,) * 5 + (5,) * 4 + (3,) * 4  # of the thirteen layers
@@ -190,11 +190,7 @@ class PixelCNN(nn.Module):
         return x
 
     def _check(self, x, z):
-        if x.shape[1:] != (1, self.side, self.side):
-            raise VaenbError(
-                f"images are {'x'.join(map(str, x.shape[1:]))} and this net was made for "
-                f"1x{self.side}x{self.side}: resize them, or make another net"
-            )
+        check_images(x, self.side)
         if (z is None) != (not self.latents) or (z is not None and z.shape[-1] != self.latents):
             given = "none was given" if z is None else f"one of {z.shape[-1]} was given"
             raise VaenbError(f"this net takes codes of {self.latents} numbers and {given}")

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import VaenbError, at_least_one
+from vaenb.models.conv import check_images
 from vaenb.models.shifted_sampling import draw
 
 SAME, HALF, DOUBLE = "same", "half", "double"
@@ -132,11 +133,8 @@ class ShiftedPixelCNN(nn.Module):
 
     def check(self, z, x=None):
         """Raises VaenbError for images or codes that this net was not made for."""
-        if x is not None and x.shape[1:] != (1, self.side, self.side):
-            raise VaenbError(
-                f"images are {'x'.join(map(str, x.shape[1:]))} and this net was made for "
-                f"1x{self.side}x{self.side}: resize them, or make another net"
-            )
+        if x is not None:
+            check_images(x, self.side)
         if z.shape[-1] != self.latents:
             raise VaenbError(
                 f"this net takes codes of {self.latents} numbers and one of {z.shape[-1]} was "

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import VaenbError, at_least_one
-from vaenb.models.classifiers import _dropped
+from vaenb.models.classifiers import dropped
 from vaenb.models.conv import VAE, Nats
 from vaenb.models.latents import Gaussian
 
@@ -53,10 +53,10 @@ class _Decoder(nn.Module):
     def hidden(self, x, z, rng=None):
         """What the LSTM knows before each token but the first: [B, T - 1, H]."""
         rng = rng if self.training and self.dropout else None
-        words = _dropped(self.embedding(x[:, :-1]), self.dropout, rng)
+        words = dropped(self.embedding(x[:, :-1]), self.dropout, rng)
         codes = z[:, None].expand(-1, words.shape[1], -1)
         h = self.lstm(torch.cat([words, codes], 2), self.start(z))[0]
-        return _dropped(h, self.dropout, rng)
+        return dropped(h, self.dropout, rng)
 
     def scores(self, h, x):
         """log p(tokens) from ``hidden``, [B]; at most `_numbers` logits at once."""
@@ -116,8 +116,7 @@ class TextVAE(VAE):
         Each is drawn given those before it; without ``rng`` it is the likeliest. Nothing stops at
         the end symbol: cut there. Probabilities below 1e-7 are not resolved.
         """
-        if length < 1:
-            raise VaenbError(f"length={length} is too short for a sentence: give at least 1")
+        at_least_one(length=length)
         self._check_code(z)
         decoder, state = self.decoder, self.decoder.start(z)
         words = [torch.full_like(z[:, 0], start, dtype=torch.int64)]

@@ -76,11 +76,9 @@ class Group:
             self.params[name] = self.p.as_strided(shape, stride, start)
             self.grads[name] = self.g.as_strided(shape, stride, start)
             start += param.numel()
-        self.buffers = {}
-        for name, buffer in self.models[0].named_buffers():
-            every = [dict(model.named_buffers())[name] for model in self.models]
-            self.buffers[name] = torch.stack(every) if buffer.numel() else None
-        self.buffers = {n: b for n, b in self.buffers.items() if b is not None}
+        each = [dict(model.named_buffers()) for model in self.models]
+        self.buffers = {name: torch.stack([buffers[name] for buffers in each])
+                        for name, first in each[0].items() if first.numel()}
         for k, model in enumerate(self.models):
             self._bind(model, k)
         self.bound = _Bound(self.models[0])

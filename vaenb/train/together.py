@@ -106,8 +106,8 @@ class Captured:
         self.done += 1
 
     def _watched(self):
-        """A step in which waiting for the device is an error: what waits is not captured at all,
-        since a capture that fails leaves its memory bound."""
+        """A step in which waiting for the device is an error. A step that waits is not captured,
+        since a capture that fails keeps its memory."""
         before = torch.cuda.get_sync_debug_mode()
         kept = {name: buffer.clone() for name, buffer in self.group.buffers.items()}
         try:

@@ -164,7 +164,7 @@ def test_a_tighter_beta_lowers_its_own_rate():
     (dict(image=(3, 30, 30)), "30x30 and must be 28x28 or 32x32"),
     (dict(image=(3, 32, 28)), "32x28 and must be"),
     (dict(top=0), "top is 0 and must be at least 1"),
-    (dict(width=-1), "width=-1"),
+    (dict(width=-1), "width is -1 and must be at least 1"),
 ])
 def test_impossible_sizes(change, words):
     sizes = dict(image=(3, 32, 32)) | change

@@ -3,10 +3,9 @@
 import shutil
 
 import matplotlib
-import numpy as np
 import pytest
 
-from vaenb import VaenbError, report, train
+from vaenb import VaenbError, report
 from vaenb.report import records
 
 matplotlib.use("Agg")
@@ -119,25 +118,3 @@ def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch):
     told = "ours, cpu: 10 of 100 steps, 1 seed, on tetrominoes; a tenth of it"
     assert fig.get_supxlabel() == told
     plt.close(fig)
-
-
-def test_a_grid_is_every_pair():
-    rows = train.grid(("z2", "z1"), dict(z1=[0.1, 1, 10.0], z2=[1.0, 2.0]))
-    assert len(rows) == 6 and rows[1] == dict(beta_z2=1.0, beta_z1=1.0)
-    assert {tuple(r.values()) for r in rows} == {(a, b) for a in (1, 2) for b in (0.1, 1, 10)}
-    assert train.grid(("z2",), dict(z2=np.array([1.0, 2.0]))) == [{"beta_z2": b} for b in (1, 2)]
-
-
-@pytest.mark.parametrize(("betas", "words"), [
-    (dict(z2=[1.0]), "layer z1 has no beta: give at least one value"),
-    (dict(z2=[1.0], z1=[]), "layer z1 has no beta"),
-    (dict(z2=[1.0], z1=[1.0], z3=[1.0]), "there is no layer 'z3': the model has z2, z1"),
-    (dict(z2=[1.0, 0], z1=[1.0]), "a beta of layer z2 is 0 and must be a finite number above 0"),
-    (dict(z2=[-1.0], z1=[1.0]), "is -1.0 and must be"),
-    (dict(z2=[float("nan")], z1=[1.0]), "is nan and must be"),
-    (dict(z2=["1"], z1=[1.0]), "is '1' and must be"),
-    (dict(z2=[1.0, 2.0, 1.0], z1=[1.0]), r"layer z2 has a beta twice in \[1.0, 2.0, 1.0\]"),
-])
-def test_a_grid_that_cannot_be(betas, words):
-    with pytest.raises(VaenbError, match=words):
-        train.grid(("z2", "z1"), betas)

@@ -73,16 +73,10 @@ def test_frechet_refuses_what_it_cannot_measure():
 def test_classifier_features():
     classifier = Classifier(1, features=16)
     x = Rng.of(0).bits(13, 1, 28, 28).bitwise_and(255).to(torch.uint8)
-    extract, told = measure.feature_extractor("classifier", classifier, accuracy=0.91234)
-    assert "classifier" in told and "16 dimensions" in told and "0.9123" in told
-    found = extract(x)
+    found = measure.features(classifier, x)
     assert found.shape == (13, 16) and not found.requires_grad
     torch.testing.assert_close(found, classifier.features(x / 255).detach())
     torch.testing.assert_close(measure.features(classifier, x, chunk=4), found)
-    with pytest.raises(VaenbError, match="needs? a classifier"):
-        measure.feature_extractor("classifier")
-    with pytest.raises(VaenbError, match="'vgg'"):
-        measure.feature_extractor("vgg")
 
 
 class FakeInception(nn.Module):
@@ -113,16 +107,16 @@ def install(monkeypatch, network):
 
 def test_inception_features(monkeypatch):
     install(monkeypatch, FakeInception)
-    extract, told = measure.feature_extractor("inception")
+    extract, told = measure.inception_features()
     assert "Inception v3" in told and "2048 dimensions" in told
     x = torch.tensor([0.5, 1.5, -1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8)
     torch.testing.assert_close(extract(x), torch.tensor([0.5, 1.0, 0.0])[:, None].expand(3, 3))
     install(monkeypatch, NoWeights)
     with pytest.raises(VaenbError, match="no route to host.*checkpoints"):
-        measure.feature_extractor("inception")
+        measure.inception_features()
     monkeypatch.setitem(sys.modules, "pytorch_fid.inception", None)
     with pytest.raises(VaenbError, match=r"pip install -e '.\[inception\]'"):
-        measure.feature_extractor("inception")
+        measure.inception_features()
 
 
 def test_convergence_of_known_lines():

@@ -281,6 +281,8 @@ def test_betas_that_are_no_numbers(planned, text):
     assert typed("z2", "0.1 10") == [0.1, 10.0] and typed("z1", "") == every
     with pytest.raises(VaenbError, match="betas_z1 has 0.37, which is not in this profile's grid"):
         typed("z1", "0.1 0.37")
+    with pytest.raises(VaenbError, match=r"layer z1 has a beta twice in \[0.1, 10.0, 0.1\]"):
+        typed("z1", "0.1 10 0.1")
 
 
 def test_a_cell_that_cannot_be_measured_is_marked_and_the_next_goes_on(chapter, monkeypatch):

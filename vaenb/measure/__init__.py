@@ -4,9 +4,9 @@ from vaenb.measure.bounds import Spent, iw_nll, layer_posteriors, nats, posterio
 from vaenb.measure.chunks import evaluating
 from vaenb.measure.convergence import convergence
 from vaenb.measure.fidelity import (
-    feature_extractor,
     features,
     frechet,
+    inception_features,
     logits,
     mse,
     psnr,

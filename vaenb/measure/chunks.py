@@ -51,6 +51,13 @@ def evaluating(model, coded: bool = False):
             module.training = training
 
 
+def floats(x) -> torch.Tensor:
+    """Images (uint8, or float in [0, 1]; an array or a tensor of any shape) as floats in [0, 1].
+    Raises VaenbError for another type."""
+    x = torch.as_tensor(x)
+    return x if x.is_floating_point() else unit(x)
+
+
 def batches(model, x, chunk: int):
     """Pairs (start, images [at most ``chunk``, C, H, W]) of ``x`` [N, C, H, W], uint8 or float in
     [0, 1], fit for ``model``; token ids [N, T], int64, stay as they are. Raises VaenbError for an
@@ -60,7 +67,7 @@ def batches(model, x, chunk: int):
     for start in range(0, len(x), chunk):
         part = torch.as_tensor(x[start : start + chunk]).to(like.device)
         if part.dtype != torch.int64:
-            part = (part if part.is_floating_point() else unit(part)).to(like.dtype)
+            part = floats(part).to(like.dtype)
         yield start, part
 
 

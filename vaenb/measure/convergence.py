@@ -1,4 +1,4 @@
-"""Had the training come to rest?"""
+"""Whether a training had converged, by the last part of its history."""
 
 import numpy as np
 

@@ -3,16 +3,14 @@
 import torch
 from torch import nn
 
-from vaenb.data import unit
 from vaenb.errors import VaenbError, at_least_one
-from vaenb.measure.chunks import RowRng, batches, evaluating, rows_at_once
+from vaenb.measure.chunks import RowRng, batches, evaluating, floats, rows_at_once
 
 
-def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None = None):
-    """``n`` images [n, C, H, W] on the CPU, decoded from codes of the prior.
+def samples(model, n: int, seed: int = 0, chunk: int | None = None):
+    """``n`` images [n, C, H, W] on the CPU: the decoder's means for codes drawn from the prior.
 
-    ``mean`` gives the decoder's mean, else a draw from p(x|z), which for densities may leave
-    [0, 1]. Equal seeds give equal codes to all models; fewer images are the first of more. Raises
+    Equal seeds give equal codes to all models; fewer images are the first of more. Raises
     VaenbError for autoregressive decoders, which have a ``sample`` of their own.
     """
     at_least_one(n=n)
@@ -23,37 +21,30 @@ def samples(model, n: int, seed: int = 0, mean: bool = True, chunk: int | None =
         for start in range(0, n, rows):
             count = min(rows, n - start)
             rng = RowRng(seed, start, count, "samples", like.device)
-            found.append(_image(model, model.prior_code(count, rng), rng, mean).cpu())
+            found.append(_image(model, model.prior_code(count, rng)).cpu())
     return torch.cat(found)
 
 
-def reconstructions(model, x, seed: int = 0, mean: bool = True, chunk: int | None = None):
+def reconstructions(model, x, chunk: int | None = None):
     """Images ``x`` [N, C, H, W] (uint8, or float in [0, 1]) through the code and back, on the CPU.
 
-    ``mean``: the posterior's mean, in each layer, and the decoder's; else all are draws. Raises
-    VaenbError as `samples` does.
+    By the posterior's mean, in each layer, and the decoder's. Raises VaenbError as `samples` does.
     """
-    found = []
     with evaluating(model, coded=True):
-        for start, images in batches(model, x, rows_at_once(model, chunk)):
-            rng = RowRng(seed, start, len(images), device=images.device)
-            z = model.code(images, None if mean else rng)
-            found.append(_image(model, z, rng, mean).cpu())
-    return torch.cat(found)
+        return torch.cat([_image(model, model.code(images)).cpu()
+                          for _, images in batches(model, x, rows_at_once(model, chunk))])
 
 
-def _image(model, z, rng, mean):
+def _image(model, z):
     if model.decode is None:
         raise VaenbError(f"a {type(model).__name__} decodes one pixel or word after another: take "
                          f"its own sample(...) with codes from prior_code or code")
-    out = model.decode(z)
-    return model.likelihood.mean(out) if mean else model.likelihood.sample(out, rng)
+    return model.likelihood.mean(model.decode(z))
 
 
 def mse(x, y) -> torch.Tensor:
     """Squared error of each image (uint8, or float in [0, 1]), averaged over its values: [N]."""
-    x, y = (torch.as_tensor(v).cpu() for v in (x, y))
-    x, y = (v if v.is_floating_point() else unit(v) for v in (x, y))
+    x, y = (floats(torch.as_tensor(v).cpu()) for v in (x, y))
     if x.shape != y.shape:
         raise VaenbError(f"images {tuple(x.shape)} and {tuple(y.shape)} differ in shape")
     return (x.double() - y.double()).square().flatten(1).mean(1)
@@ -107,26 +98,15 @@ def frechet(a, b) -> float:
     return max(float(distance + sum(root.square().sum() for root in roots)), 0.0)
 
 
-def feature_extractor(name: str, classifier=None, accuracy: float | None = None, device="cpu"):
-    """(callable, description): images [N, C, H, W] (uint8, or float in [0, 1]) to features [N, F].
+def inception_features(device="cpu"):
+    """(callable, description): images [N, C, H, W] (uint8, or float in [0, 1]) to [N, 2048].
 
-    "classifier" is the last hidden layer of ``classifier`` (`vaenb.models.Classifier`, trained on
-    the same data; its test ``accuracy`` is told with it); "inception" the 2048 features of the
-    network that published distances use. The description names network, layer, dimension.
-
-    Raises VaenbError for an unknown name, a missing classifier, or weights that cannot be had.
+    The features of the network that published distances use; the description names network, layer
+    and dimension. Raises VaenbError for weights that cannot be had.
     """
-    if name == "inception":
-        network = _Inception().to(device)
-        told = "Inception v3 (pytorch-fid's weights, side 299), last pooling, 2048 dimensions"
-        return lambda x: features(network, x, 50), told
-    if name != "classifier":
-        raise VaenbError(f"no features are called {name!r}: take 'classifier' or 'inception'")
-    if classifier is None:
-        raise VaenbError("classifier features need a classifier trained on the same data")
-    told = f"classifier of the data, last hidden layer, {classifier.head.in_features} dimensions"
-    told += "" if accuracy is None else f", test accuracy {accuracy:.4f}"
-    return lambda x: features(classifier, x), told
+    network = _Inception().to(device)
+    told = "Inception v3 (pytorch-fid's weights, side 299), last pooling, 2048 dimensions"
+    return lambda x: features(network, x, 50), told
 
 
 class _Inception(nn.Module):

@@ -31,16 +31,15 @@ class Information(NamedTuple):
 
 
 def information(
-    mean, log_std, *, draws: int = 1, points: int | None = None, batch: int = 128, seed: int = 0,
-    groups=None,
+    mean, log_std, *, draws: int = 1, batch: int = 128, seed: int = 0, groups=None
 ) -> Information:
     """I(x; z) and KL(q(z) || N(0, I)) for the posteriors N(mean, exp(2 log_std)), both [N, Z].
 
-    Estimator: the mean of log q(z|x) - log q(z) over ``draws`` codes z ~ q(z|x) of each image (or
-    of ``points`` images taken at random), where q(z) is the mixture of all N posteriors, the
-    code's own among them (Rosca, Lakshminarayanan & Mohamed 2018). The rate is in closed form and
-    the marginal KL is the rest, so the identity holds exactly and both carry the same error,
-    ``mi_error``; noise may take the marginal KL a little below 0.
+    Estimator: the mean of log q(z|x) - log q(z) over ``draws`` codes z ~ q(z|x) of each image,
+    where q(z) is the mixture of all N posteriors, the code's own among them (Rosca,
+    Lakshminarayanan & Mohamed 2018). The rate is in closed form and the marginal KL is the rest,
+    so the identity holds exactly and both carry the same error, ``mi_error``; noise may take the
+    marginal KL a little below 0.
 
     Bias and ceiling: unbiased for these N images (each equally likely); as an estimate for the
     images' population it is too low on average, and never above log N. ``mi_batch`` puts only a
@@ -54,45 +53,36 @@ def information(
     too high. It saturates at log N.
 
     In float64 on the device of ``mean``; a density is off by about 1e-16 (|z| / std)^2. Takes
-    N x points x draws x 7 ns on one core (20 codes). Raises VaenbError for shapes that differ
+    N x N x draws x 7 ns on one core (20 codes). Raises VaenbError for shapes that differ
     and values that are not finite.
     """
-    mean, log_std = torch.as_tensor(mean), torch.as_tensor(log_std)
-    if mean.ndim != 2 or mean.shape != log_std.shape or len(mean) == 0:
-        shapes = f"{tuple(mean.shape)} and {tuple(log_std.shape)}"
-        raise VaenbError(f"means and log deviations must be [images, codes] both, got {shapes}")
-    if not (mean.isfinite().all() and log_std.isfinite().all()):
-        raise VaenbError("some posteriors are not finite: the model has diverged")
-    at_least_one(draws=draws, batch=batch, points=len(mean) if points is None else points)
-    mean, log_std, count = mean.detach().double(), log_std.detach().double(), len(mean)
-    rate = Gaussian(mean, log_std).rate().mean()
+    mean, log_std = checked_posteriors(mean, log_std)
+    at_least_one(draws=draws, batch=batch)
+    rate, count = Gaussian(mean, log_std).rate().mean(), len(mean)
     mean = mean - mean.mean(0)  # changes no difference of densities, and keeps the numbers small
-    precision = (-2 * log_std).exp()
-    table = torch.cat([-0.5 * precision, mean * precision], 1)
-    constant = (-0.5 * mean.square() * precision - log_std).sum(1)
+    table, constant = densities(mean, log_std)
 
     batch = min(batch, count)
     rng = Rng.of(seed, "evaluation", device=mean.device)
     order = rng.uniform(count, dtype=torch.float64).argsort()
-    chosen = order[:points]
     if groups is None:
         groups = order[: count - count % batch].split(batch)
     groups = [torch.as_tensor(rows, device=mean.device) for rows in groups]
     grouped, batch = sum(map(len, groups)), max(map(len, groups), default=0)
     at_least_one(groups=len(groups), images_in_groups=grouped)
-    found, found_batch, corrected = torch.zeros_like(mean[chosen, 0]), 0.0, 0.0
+    found, found_batch, corrected = torch.zeros_like(mean[:, 0]), 0.0, 0.0
     for _ in range(draws):
         u = rng.normal(*mean.shape, dtype=torch.float64)
         z = mean + log_std.exp() * u
         own = -(0.5 * u.square() + log_std).sum(1)
-        parts = chosen.split(max(1, PAIRS // count))
-        mixture = [_log_mixture(z[rows], own[rows], rows, table, constant) for rows in parts]
-        found += (own[chosen] - torch.cat(mixture)) / draws
+        mixture = [log_mean(scores(z[rows], own[rows], rows, table, constant))
+                   for rows in order.split(max(1, PAIRS // count))]
+        found += (own[order] - torch.cat(mixture)) / draws
         for rows in groups:
             within = torch.arange(len(rows), device=mean.device)
-            scores = _scores(z[rows], own[rows], within, table[rows], constant[rows])
-            found_batch += (own[rows] - _log_mean(scores)).sum() / (draws * grouped)
-            mixture = (scores + _log_weights(len(rows), count, scores)).logsumexp(1)
+            pairs = scores(z[rows], own[rows], within, table[rows], constant[rows])
+            found_batch += (own[rows] - log_mean(pairs)).sum() / (draws * grouped)
+            mixture = (pairs + _log_weights(len(rows), count, pairs)).logsumexp(1)
             corrected += (own[rows] - mixture).sum() / (draws * grouped)
     mi, error = found.mean(), found.std(unbiased=False) / max(len(found) - 1, 1) ** 0.5
     whole = (float(v) for v in (rate, mi, rate - mi, error))
@@ -101,23 +91,39 @@ def information(
                        float(corrected))
 
 
-def _log_mixture(z, own, place, table, constant):
-    """log of the mean density of ``z`` [b, Z] under N posteriors, less Z/2 log 2 pi: [b]."""
-    return _log_mean(_scores(z, own, place, table, constant))
+def checked_posteriors(mean, log_std):
+    """``mean`` and ``log_std`` [N, Z] in float64, or VaenbError."""
+    mean, log_std = (torch.as_tensor(v).detach().double() for v in (mean, log_std))
+    if mean.ndim != 2 or mean.shape != log_std.shape or len(mean) == 0:
+        shapes = f"{tuple(mean.shape)} and {tuple(log_std.shape)}"
+        raise VaenbError(f"means and log deviations must be [images, codes] both, got {shapes}")
+    if not (mean.isfinite().all() and log_std.isfinite().all()):
+        raise VaenbError("some posteriors are not finite: the model has diverged")
+    return mean, log_std
 
 
-def _scores(z, own, place, table, constant):
-    """Log densities of ``z`` [b, Z] under N posteriors: [b, N], by one matrix product.
+def densities(mean, log_std):
+    """What `scores` reads of N posteriors N(mean, exp(2 log_std)), both [N, Z]: a table [N, 2Z]
+    and a constant [N]."""
+    precision = (-2 * log_std).exp()
+    constant = (-0.5 * mean.square() * precision - log_std).sum(1)
+    return torch.cat([-0.5 * precision, mean * precision], 1), constant
+
+
+def scores(z, own, place, table, constant):
+    """Log densities of ``z`` [b, Z] under N posteriors, each plus Z/2 log 2 pi: [b, N], by one
+    matrix product.
 
     The density under a code's own posterior, which stands at ``place`` and weighs most, is put in
     exactly (``own``).
     """
-    scores = torch.addmm(constant, torch.cat([z.square(), z], 1), table.T)
-    scores[torch.arange(len(z), device=z.device), place] = own
-    return scores
+    found = torch.addmm(constant, torch.cat([z.square(), z], 1), table.T)
+    found[torch.arange(len(z), device=z.device), place] = own
+    return found
 
 
-def _log_mean(scores):
+def log_mean(scores):
+    """log of the mean of exp(``scores``) [b, N]: [b]."""
     top = scores.amax(1, keepdim=True)
     return (scores - top).exp_().sum(1).log() + top[:, 0] - math.log(scores.shape[1])
 
@@ -145,14 +151,14 @@ def log_aggregate(z, q: Gaussian, count) -> torch.Tensor:
     return (pairs + _log_weights(len(z), count, pairs)).logsumexp(1)
 
 
-def active_units(means: torch.Tensor, threshold: float = 0.01) -> tuple[int, torch.Tensor]:
+def active_units(means: torch.Tensor) -> tuple[int, torch.Tensor]:
     """How many codes have a posterior mean that varies over images, and all variances [Z].
 
-    Active is Var_x E[z|x] > ``threshold`` (Burda et al. 2016), over the posterior
-    means [N, Z] of a set, divided by N - 1. Raises VaenbError for fewer than two images.
+    Active is Var_x E[z|x] > 0.01 (Burda et al. 2016), over the posterior means [N, Z] of a set,
+    divided by N - 1. Raises VaenbError for fewer than two images.
     """
     means = torch.as_tensor(means)
     if means.ndim != 2 or len(means) < 2:
         raise VaenbError(f"active units need means [images >= 2, codes], got {tuple(means.shape)}")
     variances = means.detach().double().var(0)
-    return int((variances > threshold).sum()), variances
+    return int((variances > 0.01).sum()), variances

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from vaenb.errors import VaenbError, at_least_one
-from vaenb.measure.information import PAIRS, _log_mean, _scores
+from vaenb.measure.information import PAIRS, checked_posteriors, densities, log_mean, scores
 from vaenb.train import Rng
 
 
@@ -33,19 +33,12 @@ def label_information(mean, log_std, labels, draws: int = 1, seed: int = 0) -> L
 
     Raises VaenbError for no labels, shapes that differ, and values that are not finite.
     """
-    mean, log_std = (torch.as_tensor(v).detach().double() for v in (mean, log_std))
+    mean, log_std = checked_posteriors(mean, log_std)
     labels = torch.from_numpy(checked_labels(labels, mean)).to(mean.device)
-    if mean.shape != log_std.shape:
-        shapes = f"{tuple(mean.shape)} and {tuple(log_std.shape)}"
-        raise VaenbError(f"means and log deviations must be [images, codes] both, got {shapes}")
-    if not (mean.isfinite().all() and log_std.isfinite().all()):
-        raise VaenbError("some posteriors are not finite: the model has diverged")
     at_least_one(draws=draws)
     count, order = len(mean), labels.argsort(stable=True)  # classes become slices
     mean, log_std = (mean - mean.mean(0))[order], log_std[order]  # small numbers: see information
-    precision = (-2 * log_std).exp()
-    table = torch.cat([-0.5 * precision, mean * precision], 1)
-    constant = (-0.5 * mean.square() * precision - log_std).sum(1)
+    table, constant = densities(mean, log_std)
     sizes = labels.bincount()
     sizes = sizes[sizes > 0]
     rng, found = Rng.of(seed, "evaluation", device=mean.device), torch.zeros_like(mean[:, 0])
@@ -55,44 +48,40 @@ def label_information(mean, log_std, labels, draws: int = 1, seed: int = 0) -> L
         own = -(0.5 * u.square() + log_std).sum(1)
         for members in torch.arange(count, device=mean.device).split(sizes.tolist()):
             for rows in members.split(max(1, PAIRS // count)):
-                scores = _scores(z[rows], own[rows], rows, table, constant)
-                of_class = scores[:, members[0] : members[-1] + 1]
-                found[rows] += (_log_mean(of_class) - _log_mean(scores)) / draws
+                of_all = scores(z[rows], own[rows], rows, table, constant)
+                of_class = of_all[:, members[0] : members[-1] + 1]
+                found[rows] += (log_mean(of_class) - log_mean(of_all)) / draws
     error = found.std(unbiased=False) / max(count - 1, 1) ** 0.5
-    return LabelInformation(float(found.mean()), float(error), _entropy(sizes.cpu().numpy()))
+    ceiling = torch.special.entr(sizes.double() / count).sum()
+    return LabelInformation(float(found.mean()), float(error), float(ceiling))
 
 
-def accuracy_bound(information, label_counts):
+def accuracy_bound(information: float, label_counts) -> float:
     """The largest accuracy that any classifier can have on ``information`` nats about the label.
 
     The inverse of f(a) = H(y) + a log a + (1 - a) log((1 - a) / (M - 1)) on [1/M, 1] (Eq. 11 of
     Xiao & Bamler 2023), for M labels with the counts or probabilities ``label_counts`` [M].
-    H(y) nats or more give 1, f(1/M) = H(y) - log M or less 1/M, and NaN gives NaN. A float for a
-    number, else an array [...]. Raises VaenbError for fewer than two labels, and counts that are
-    negative or add up to nothing.
+    H(y) nats or more give 1, f(1/M) = H(y) - log M or less 1/M, and NaN gives NaN. Raises
+    VaenbError for fewer than two labels, and counts that are negative or add up to nothing.
     """
     from scipy.optimize import brentq
+    from scipy.special import entr
 
     counts = np.asarray(label_counts, dtype=np.float64)
     if counts.ndim != 1 or len(counts) < 2 or counts.min() < 0 or not 0 < counts.sum() < np.inf:
         raise VaenbError(
             f"label counts must be two or more, none negative, and not all 0, got {label_counts}"
         )
-    most, least = _entropy(counts), 1 / len(counts)
+    most, least = entr(counts / counts.sum()).sum(), 1 / len(counts)
 
-    def spare(a, nats):  # f(a) less the information
-        return most + _xlogx(a) + _xlogx(1 - a) - (1 - a) * math.log(len(counts) - 1) - nats
+    def spare(a):  # f(a) less the information
+        return most - entr(a) - entr(1 - a) - (1 - a) * math.log(len(counts) - 1) - information
 
-    def one(nats):
-        if math.isnan(nats):
-            return math.nan
-        if nats >= most or spare(least, nats) >= 0:
-            return 1.0 if nats >= most else least
-        return brentq(spare, least, 1.0, args=(nats,), xtol=1e-15)
-
-    nats = np.asarray(information, dtype=np.float64)
-    found = np.array([one(v) for v in nats.ravel().tolist()]).reshape(nats.shape)
-    return found if nats.ndim else float(found)
+    if math.isnan(information):
+        return math.nan
+    if information >= most:
+        return 1.0
+    return least if spare(least) >= 0 else brentq(spare, least, 1.0, xtol=1e-15)
 
 
 def checked_labels(labels, rows):
@@ -105,12 +94,3 @@ def checked_labels(labels, rows):
             f"labels {labels.shape} do not fit rows {tuple(rows.shape)}: give [N] and [N, F]"
         )
     return labels
-
-
-def _entropy(counts):
-    p = counts / counts.sum()
-    return -sum(map(_xlogx, p.tolist()))
-
-
-def _xlogx(p):
-    return p * math.log(p) if p > 0 else 0.0

@@ -2,8 +2,8 @@
 
 import torch
 
-from vaenb.data import unit
 from vaenb.errors import VaenbError
+from vaenb.measure.chunks import floats
 
 PAIRS = 2**22  # distances held at once: 16 MiB of float32
 CANDIDATES = 4  # looked at exactly, since the matrix product finds them up to rounding
@@ -23,9 +23,9 @@ def nearest(x, reference) -> tuple[torch.Tensor, torch.Tensor]:
             f"images {tuple(x.shape)} and references {tuple(reference.shape)} must have the same "
             f"shape, and there must be a reference"
         )
-    reference = _flat(reference)
+    reference = floats(reference).flatten(1)
     lengths, found = reference.square().sum(1), []
-    for part in _flat(x).split(max(1, PAIRS // len(reference))):
+    for part in floats(x).flatten(1).split(max(1, PAIRS // len(reference))):
         part = part.to(reference.device)
         scores = torch.addmm(lengths, part, reference.T, beta=0.5, alpha=-1)  # a half, less |x|^2
         near = scores.topk(min(CANDIDATES, len(reference)), largest=False)[1].sort(1)[0]
@@ -42,7 +42,8 @@ def memorised(reconstructions, x, train) -> torch.Tensor:
     Bozkurt et al. 2021, section 4.4. All are images [N, ...] of the same shape, uint8 or float in
     [0, 1]; l2 distance of the pixels. A poor reconstruction counts too, whatever it resembles.
     """
-    own = (_flat(reconstructions).cpu().double() - _flat(x).cpu().double()).square().sum(1).sqrt()
+    made, given = (floats(v).flatten(1).cpu().double() for v in (reconstructions, x))
+    own = (made - given).square().sum(1).sqrt()
     return nearest(reconstructions, train)[0] < own.float()
 
 
@@ -52,10 +53,5 @@ def bernoulli_floor(x) -> torch.Tensor:
     The entropy of the grey values taken as probabilities, summed: cross-entropy with soft targets
     cannot fall below it; 0 for black and white images.
     """
-    p = _flat(x).double()
-    return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).sum(1).float()
-
-
-def _flat(x):
-    x = torch.as_tensor(x)
-    return (x if x.is_floating_point() else unit(x)).flatten(1)
+    p = floats(x).flatten(1).double()
+    return (torch.special.entr(p) + torch.special.entr(1 - p)).sum(1).float()

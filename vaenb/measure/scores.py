@@ -41,7 +41,7 @@ def inception(logits, splits: int = 5) -> Inception:
     log_p = logits[: each * splits].view(splits, each, -1).log_softmax(2)
     p = log_p.exp()
     certain = (p * log_p).sum(2).mean(1)  # -E H[p(y|x)]
-    varied = -torch.xlogy(p.mean(1), p.mean(1)).sum(1)  # H[p(y)]
+    varied = torch.special.entr(p.mean(1)).sum(1)  # H[p(y)]
     parts = torch.stack([varied + certain, varied, certain]).exp()
     return Inception(*parts.mean(1).tolist())
 

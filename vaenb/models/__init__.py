@@ -13,8 +13,6 @@ from vaenb.models.discrete import (
 )
 from vaenb.models.dueling import (
     AUXILIARIES,
-    DuelingVAE,
-    PixelDuelingVAE,
     auxiliary,
     conv_decoder,
     dueling_vae,
@@ -36,6 +34,6 @@ from vaenb.models.likelihoods import (
     soft_clip,
 )
 from vaenb.models.mlp import cnn_vae, mlp_vae
-from vaenb.models.pixelcnn import PixelCNN, PixelVAE, pixel_cnn, pixel_vae, resnet_encoder
-from vaenb.models.shifted import ShiftedPixelCNN, shifted_pixel_cnn
+from vaenb.models.pixelcnn import PixelCNN, pixel_cnn, pixel_vae, resnet_encoder
+from vaenb.models.shifted import shifted_pixel_cnn
 from vaenb.models.text import LanguageModel, TextVAE, language_model, text_vae

@@ -132,8 +132,8 @@ class _DigitNet(nn.Module):
         if x.shape[2:] != (28, 28):
             raise VaenbError(f"the small net takes images of 28x28 and these are "
                              f"{x.shape[2]}x{x.shape[3]}: resize them")
-        h = self.hidden(_dropped(self.maps(x), 0.25, rng))
-        return self.head(_dropped(h, 0.5, rng))
+        h = self.hidden(dropped(self.maps(x), 0.25, rng))
+        return self.head(dropped(h, 0.5, rng))
 
 
 def digit_net(channels: int = 1, classes: int = 10) -> nn.Module:
@@ -147,7 +147,7 @@ def digit_net(channels: int = 1, classes: int = 10) -> nn.Module:
     return _DigitNet(channels, classes)
 
 
-def _dropped(x, share, rng):
+def dropped(x, share, rng):
     """``x`` with a share of it set to zero and the rest scaled up; all of it without ``rng``."""
     if rng is None:
         return x
@@ -155,21 +155,19 @@ def _dropped(x, share, rng):
     return x * (kept.to(x.dtype) / (1 - share))
 
 
-def augment(x: torch.Tensor, rng, pad: int = 4, flip: bool = True) -> torch.Tensor:
-    """Images [B, C, H, W], each cut at random out of itself with a black margin of ``pad`` pixels,
+def augment(x: torch.Tensor, rng) -> torch.Tensor:
+    """Images [B, C, H, W], each cut at random out of itself with a black margin of four pixels,
     and by the toss of a coin mirrored left to right.
 
-    All placements are equally likely; the noise is ``rng``'s (`vaenb.train.Rng`), and with and
-    without ``flip`` the cuts are the same. Fit for `torch.func`.
+    All placements are equally likely; the noise is ``rng``'s (`vaenb.train.Rng`). Fit for
+    `torch.func`.
     """
     count, _, height, width = x.shape
     draws = rng.uniform(count, 3, dtype=x.dtype)
-    top, left = ((draws[:, k, None] * (2 * pad + 1)).long() for k in (0, 1))
+    top, left = ((draws[:, k, None] * 9).long() for k in (0, 1))
     rows = top + torch.arange(height, device=x.device)
     columns = torch.arange(width, device=x.device).expand(count, -1)
-    if flip:
-        columns = torch.where(draws[:, 2:] < 0.5, columns, width - 1 - columns)
-    columns = left + columns
-    padded = F.pad(x, (pad, pad, pad, pad))
+    columns = left + torch.where(draws[:, 2:] < 0.5, columns, width - 1 - columns)
+    padded = F.pad(x, (4, 4, 4, 4))
     padded = padded.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, padded.shape[3]))
     return padded.gather(3, columns[:, None, None, :].expand(-1, x.shape[1], height, -1))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.latents import Gaussian, standard_normal_log_prob
 
 
@@ -27,6 +27,15 @@ class Nats(NamedTuple):
     def rate(self) -> torch.Tensor:
         """All layers together: [B]."""
         return sum(self.rates)
+
+
+def check_images(x: torch.Tensor, side: int):
+    """Raises VaenbError for images ``x`` that are not [B, 1, side, side]."""
+    if x.shape[1:] != (1, side, side):
+        raise VaenbError(
+            f"images are {'x'.join(map(str, x.shape[1:]))} and this net was made for "
+            f"1x{side}x{side}: resize them, or make another net"
+        )
 
 
 class VAE(nn.Module):
@@ -52,10 +61,13 @@ class VAE(nn.Module):
         """Raw decoder output [B, k, H, W] for codes [B, Z]."""
         return self.decoder(z)
 
-    def code(self, x: torch.Tensor, rng=None) -> torch.Tensor:
-        """z [B, Z] of images: drawn from q(z|x), or its mean without ``rng``."""
-        q = self.posterior(x)
-        return q.mean if rng is None else q.sample(rng)
+    def code(self, x: torch.Tensor) -> torch.Tensor:
+        """z [B, Z] of images: the mean of q(z|x)."""
+        return self.posterior(x).mean
+
+    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
+        """log p(z) of codes [..., Z] in nats: [...]."""
+        return standard_normal_log_prob(z)
 
     def prior_code(self, count: int, rng) -> torch.Tensor:
         """z [count, Z] drawn from the prior."""
@@ -71,13 +83,16 @@ class VAE(nn.Module):
 
     def log_joint(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """log p(x|z) + log p(z) in nats, summed over dimensions: [B] or [B, S], as `log_prob`."""
-        return self.log_prob(x, z) + standard_normal_log_prob(z)
+        return self.log_prob(x, z) + self.log_prior(z)
+
+    def _out(self, x, z):
+        return self.decode(z)
 
     def forward(self, x: torch.Tensor, rng) -> Nats:
         """Distortion (one draw of z) and rate (closed form) of images [B, C, H, W]."""
         q = self.posterior(x)
         z = q.sample(rng)
-        out = self.decode(z)
+        out = self._out(x, z)
         return Nats(-self.likelihood.log_prob(out, x), (q.rate(),), out, z, q)
 
 
@@ -98,8 +113,7 @@ def small_vae(
         raise VaenbError(
             f"images are {side}x{other} and must be square with a side that 4 divides: resize them"
         )
-    if latents < 1 or width < 1:
-        raise VaenbError(f"latents={latents} and width={width} must both be at least 1")
+    at_least_one(latents=latents, width=width)
     flat = 4 * width * (side // 4) ** 2
     encoder = nn.Sequential(
         nn.Conv2d(c, width, 3, 1, 1),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import at_least_one
 from vaenb.models.likelihoods import Pixelwise, soft_clip
 
 
@@ -107,8 +107,7 @@ class LogisticMixture(nn.Module):
 
     def __init__(self, components: int = 10):
         super().__init__()
-        if components < 1:
-            raise VaenbError(f"a mixture of {components} logistics is none: give at least 1")
+        at_least_one(components=components)
         self.components = components
 
     def extra_repr(self):  # part of a checkpoint's name

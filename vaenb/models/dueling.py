@@ -13,7 +13,7 @@ from torch import nn
 
 from vaenb.errors import VaenbError
 from vaenb.models.auxiliary import Auxiliary, Bags, Gradient, check_pixels
-from vaenb.models.conv import VAE
+from vaenb.models.conv import VAE, check_images
 from vaenb.models.discrete import LogisticMixture
 from vaenb.models.latents import FullGaussian
 from vaenb.models.likelihoods import Bernoulli
@@ -46,7 +46,7 @@ class DuelingVAE(VAE):
     """A VAE with a full-covariance posterior, a VampPrior and a decoder of the code alone.
 
     ``prior`` holds the pseudo-inputs, ``auxiliary`` is None or an `Auxiliary`. The rate is a Monte
-    Carlo estimate, unbiased and at times below zero. `code` and `log_prob` are those of `VAE`.
+    Carlo estimate, unbiased and at times below zero. All else is that of `VAE`.
     """
 
     def __init__(self, encoder, decoder, likelihood, latents, prior, auxiliary=None):
@@ -65,16 +65,9 @@ class DuelingVAE(VAE):
         """z [count, Z] drawn from m(z)."""
         return sample_mixture(count, rng, self.posterior(self.prior()))
 
-    def log_joint(self, x, z, *options) -> torch.Tensor:
-        """log d(x|z) + log m(z) in nats: [B] or [B, S], as `log_prob`."""
-        return self.log_prob(x, z, *options) + self.log_prior(z)
-
     def sample(self, z: torch.Tensor, rng) -> torch.Tensor:
         """Images [B, 1, side, side] drawn from d(x|z) of codes [B, Z]."""
         return self.likelihood.sample(self.decode(z), rng)
-
-    def _out(self, x, z):
-        return self.decode(z)
 
     def forward(self, x: torch.Tensor, rng, target: torch.Tensor | None = None) -> Dueled:
         """Where the nats of images [B, 1, side, side] went, by one draw of z.
@@ -98,10 +91,7 @@ class DuelingVAE(VAE):
         Once before training, over the whole set: no step looks. Raises VaenbError where not, and
         for images of another side than the model's.
         """
-        side = self.prior.raw.shape[-1]
-        if x.shape[1:] != (1, side, side):
-            raise VaenbError(f"images are {'x'.join(map(str, x.shape[1:]))} and this model was "
-                             f"made for 1x{side}x{side}: resize them, or give it their side")
+        check_images(x, self.prior.raw.shape[-1])
         check_pixels(x, not isinstance(self.likelihood, Bernoulli), "the decoder")
         if self.auxiliary is not None:
             target = x if target is None else target
@@ -113,9 +103,9 @@ class PixelDuelingVAE(DuelingVAE):
 
     decode = None  # the decoder needs pixels too: log_prob(x, z) and sample(z, rng)
 
-    def log_prob(self, x, z, rows: int | None = None):
-        """log d(x|z) in nats, [B] for z [B, Z] and [B, S] for [B, S, Z], ``rows`` at a time."""
-        return self.decoder.log_prob(x, z, rows)
+    def log_prob(self, x, z):
+        """log d(x|z) in nats, [B] for z [B, Z] and [B, S] for [B, S, Z]."""
+        return self.decoder.log_prob(x, z)
 
     def sample(self, z, rng):
         """Images [B, 1, side, side] drawn from d(x|z) of codes [B, Z], pixel by pixel."""
@@ -141,13 +131,13 @@ def full_encoder(latents: int, width: int = 32, side: int = 28) -> nn.Module:
         nn.Flatten(), nn.Linear(4 * width, latents * (latents + 3) // 2))  # fmt: skip
 
 
-def semantic_classifier(classes: int = 10, width: int = 32, side: int = 28) -> nn.Module:
-    """Images [B, 1, side, side] to logits [B, classes]: the encoder's trunk under a linear layer.
+def semantic_classifier(width: int = 32, side: int = 28) -> nn.Module:
+    """Images [B, 1, side, side] to logits [B, 10]: the encoder's trunk under a linear layer.
 
-    659850 parameters for ten classes. Raises VaenbError as `full_encoder` does.
+    659850 parameters. Raises VaenbError as `full_encoder` does.
     """
     trunk = list(full_encoder(1, width, side))[:-1]
-    return nn.Sequential(*trunk, nn.Linear(4 * width, classes))
+    return nn.Sequential(*trunk, nn.Linear(4 * width, 10))
 
 
 def conv_decoder(latents: int, outputs: int, width: int = 32, side: int = 28) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.conv import Nats
 from vaenb.models.latents import Gaussian
 
@@ -74,9 +74,9 @@ class Hierarchy(nn.Module):
         q1 = self.lower(x, features, z2, p1)
         return (z2, q1.mean if rng is None else q1.sample(rng)), (q2, q1), p1
 
-    def code(self, x: torch.Tensor, rng=None) -> torch.Tensor:
-        """z1 [B, latents] of images: drawn, or without ``rng`` by the modes of both layers."""
-        return self._infer(x, rng)[0][1]
+    def code(self, x: torch.Tensor) -> torch.Tensor:
+        """z1 [B, latents] of images, by the modes of both layers."""
+        return self._infer(x, None)[0][1]
 
     def prior_code(self, count: int, rng) -> torch.Tensor:
         """z1 [count, latents] drawn from the prior, by way of z2."""
@@ -137,8 +137,7 @@ def _last(image, top, width):
     side, other = image[1:]
     if side != other or side not in (28, 32):
         raise VaenbError(f"images are {side}x{other} and must be 28x28 or 32x32: resize them")
-    if top < 1 or width < 1:
-        raise VaenbError(f"top={top} and width={width} must both be at least 1")
+    at_least_one(top=top, width=width)
     return (4, 2, 1) if side == 32 else (4, 1, 0)
 
 

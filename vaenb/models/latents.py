@@ -89,11 +89,6 @@ class FullGaussian(NamedTuple):
         moments = self.mean.square().sum(-1) + self.factor.square().sum((-2, -1))
         return 0.5 * (moments - self.mean.shape[-1]) - self.log_volume
 
-    @property
-    def covariance(self) -> torch.Tensor:
-        """L L^T [..., Z, Z]."""
-        return self.factor @ self.factor.mT
-
     def marginals(self) -> Gaussian:
         """The density of each code by itself."""
         return Gaussian(self.mean, 0.5 * self.factor.square().sum(-1).log())

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import VaenbError, at_least_one
-from vaenb.models.conv import VAE, Nats
-from vaenb.models.latents import standard_normal_log_prob
+from vaenb.models.conv import VAE, check_images
 from vaenb.models.likelihoods import Bernoulli
 
 KERNELS = (7,) * 5 + (5,) * 4 + (3,) * 4  # of the thirteen layers
+ROWS, ROWS_ON_GPU = 100, 4096  # codes decoded at once
 MAPS = 4  # images of one channel that a code is unfolded into
 Image = tuple[int, int, int]
 
@@ -148,20 +148,18 @@ class PixelCNN(nn.Module):
         self._check(x, z)
         return self._logits(self.of_x(x) if z is None else self.of_x(x) + self.of_z(z))
 
-    def log_prob(
-        self, x: torch.Tensor, z: torch.Tensor | None = None, rows: int | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, x: torch.Tensor, z: torch.Tensor | None = None) -> torch.Tensor:
         """log p(x|z) in nats, summed over pixels: [B] for z [B, Z], [B, S] for z [B, S, Z].
 
-        Several codes an image are decoded ``rows`` at a time (None: 100 on a CPU, 4096 on a GPU),
-        which changes no value; what the first layer makes of x is computed once. Raises VaenbError
-        as `forward` does, and in training mode for several codes.
+        Several codes an image are decoded 100 at a time on a CPU and 4096 on a GPU, which changes
+        no value; what the first layer makes of x is computed once. Raises VaenbError as `forward`
+        does, and in training mode for several codes.
         """
         if z is None or z.ndim == 2:
             return self.likelihood.log_prob(self(x, z), x)
         self._check(x, z)
         self._evaluating("several codes an image")
-        rows = rows or (4096 if x.is_cuda else 100)
+        rows = ROWS_ON_GPU if x.is_cuda else ROWS
         of_x, found = self.of_x(x), []
         for part in z.split(max(1, rows // len(x)), 1):
             shape = part.shape[:2]
@@ -192,11 +190,7 @@ class PixelCNN(nn.Module):
         return x
 
     def _check(self, x, z):
-        if x.shape[1:] != (1, self.side, self.side):
-            raise VaenbError(
-                f"images are {'x'.join(map(str, x.shape[1:]))} and this net was made for "
-                f"1x{self.side}x{self.side}: resize them, or make another net"
-            )
+        check_images(x, self.side)
         if (z is None) != (not self.latents) or (z is not None and z.shape[-1] != self.latents):
             given = "none was given" if z is None else f"one of {z.shape[-1]} was given"
             raise VaenbError(f"this net takes codes of {self.latents} numbers and {given}")
@@ -232,28 +226,20 @@ def pixel_cnn(
 
 
 class PixelVAE(VAE):
-    """A VAE whose decoder also sees the pixels before: posterior, code and prior_code as `VAE`."""
+    """A VAE whose decoder also sees the pixels before."""
 
     decode = None  # the decoder needs pixels too: log_prob(x, z) and sample(z, rng)
 
-    def log_prob(self, x, z, rows: int | None = None):
+    def log_prob(self, x, z):
         """log p(x|z) in nats, [B] for z [B, Z] and [B, S] for [B, S, Z]: `PixelCNN.log_prob`."""
-        return self.decoder.log_prob(x, z, rows)
-
-    def log_joint(self, x, z, rows: int | None = None):
-        """log p(x|z) + log p(z) in nats: [B] or [B, S], as `log_prob`."""
-        return self.log_prob(x, z, rows) + standard_normal_log_prob(z)
+        return self.decoder.log_prob(x, z)
 
     def sample(self, z, rng):
         """Binary images [B, 1, side, side] drawn from p(x|z) of codes [B, Z]."""
         return self.decoder.sample(len(z), rng, z)
 
-    def forward(self, x, rng) -> Nats:
-        """Distortion (one draw of z) and rate (closed form) of binary images; ``out`` = logits."""
-        q = self.posterior(x)
-        z = q.sample(rng)
-        out = self.decoder(x, z)
-        return Nats(-self.likelihood.log_prob(out, x), (q.rate(),), out, z, q)
+    def _out(self, x, z):
+        return self.decoder(x, z)
 
 
 def pixel_vae(

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import VaenbError, at_least_one
+from vaenb.models.conv import check_images
 from vaenb.models.shifted_sampling import draw
 
 SAME, HALF, DOUBLE = "same", "half", "double"
@@ -104,15 +105,15 @@ class ShiftedPixelCNN(nn.Module):
             rights.append(right)
         return self.head(right)
 
-    def log_prob(self, x: torch.Tensor, z: torch.Tensor, rows: int | None = None) -> torch.Tensor:
+    def log_prob(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """log p(x|z) in nats, summed over pixels: [B] for z [B, Z], [B, S] for z [B, S, Z].
 
-        Several codes an image are decoded ``rows`` at a time (None: 100 on a CPU, 1024 on a GPU),
-        which changes no value. Raises VaenbError as `forward` does.
+        Several codes an image are decoded 100 at a time on a CPU and 1024 on a GPU, which changes
+        no value. Raises VaenbError as `forward` does.
         """
         if z.ndim == 2:
             return self.likelihood.log_prob(self(x, z), x)
-        each = max(1, (rows or (ROWS_ON_GPU if x.is_cuda else ROWS)) // len(x))
+        each = max(1, (ROWS_ON_GPU if x.is_cuda else ROWS) // len(x))
         found = []
         for part in z.split(each, 1):
             repeated = x.repeat_interleave(part.shape[1], 0)
@@ -120,23 +121,20 @@ class ShiftedPixelCNN(nn.Module):
             found.append(log_p.view(part.shape[:2]))
         return torch.cat(found, 1)
 
-    def sample(self, z: torch.Tensor, rng, rows: int | None = None) -> torch.Tensor:
+    def sample(self, z: torch.Tensor, rng) -> torch.Tensor:
         """Images [B, 1, side, side] drawn from p(x|z) of codes [B, Z], one pixel after another.
 
         Exact, and the images that drawing every pixel by `forward` gives from the same ``rng``, up
         to rounding; activations are kept, so all pixels together cost little more than one pass.
-        ``rows`` codes at a time (None: 400 on a CPU, 4096 on a GPU), which changes no value.
+        400 codes at a time on a CPU and 4096 on a GPU, which changes no value.
         """
         self.check(z)
-        return draw(self, z, rng, rows or 4 * (ROWS_ON_GPU if z.is_cuda else ROWS))
+        return draw(self, z, rng, 4 * (ROWS_ON_GPU if z.is_cuda else ROWS))
 
     def check(self, z, x=None):
         """Raises VaenbError for images or codes that this net was not made for."""
-        if x is not None and x.shape[1:] != (1, self.side, self.side):
-            raise VaenbError(
-                f"images are {'x'.join(map(str, x.shape[1:]))} and this net was made for "
-                f"1x{self.side}x{self.side}: resize them, or make another net"
-            )
+        if x is not None:
+            check_images(x, self.side)
         if z.shape[-1] != self.latents:
             raise VaenbError(
                 f"this net takes codes of {self.latents} numbers and one of {z.shape[-1]} was "

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import VaenbError, at_least_one
-from vaenb.models.classifiers import _dropped
-from vaenb.models.conv import Nats
-from vaenb.models.latents import Gaussian, standard_normal_log_prob
+from vaenb.models.classifiers import dropped
+from vaenb.models.conv import VAE, Nats
+from vaenb.models.latents import Gaussian
 
 NUMBERS, NUMBERS_ON_GPU = 2**19, 2**28  # of gates or logits at once: 2 MiB (a cache), 1 GiB
 
@@ -53,74 +53,51 @@ class _Decoder(nn.Module):
     def hidden(self, x, z, rng=None):
         """What the LSTM knows before each token but the first: [B, T - 1, H]."""
         rng = rng if self.training and self.dropout else None
-        words = _dropped(self.embedding(x[:, :-1]), self.dropout, rng)
+        words = dropped(self.embedding(x[:, :-1]), self.dropout, rng)
         codes = z[:, None].expand(-1, words.shape[1], -1)
         h = self.lstm(torch.cat([words, codes], 2), self.start(z))[0]
-        return _dropped(h, self.dropout, rng)
+        return dropped(h, self.dropout, rng)
 
-    def scores(self, h, x, numbers=None):
-        """log p(tokens) from ``hidden``, [B]; at most ``numbers`` logits at once."""
-        rows = max(1, (numbers or _numbers(h)) // self.out.out_features)
+    def scores(self, h, x):
+        """log p(tokens) from ``hidden``, [B]; at most `_numbers` logits at once."""
+        rows = max(1, _numbers(h) // self.out.out_features)
         parts = zip(h.flatten(0, 1).split(rows), x[:, 1:].flatten().split(rows), strict=True)
         told = [F.cross_entropy(self.out(a), word, reduction="none") for a, word in parts]
         return -torch.cat(told).view(len(x), -1).sum(1)
 
-    def log_prob(self, x, z, numbers=None):
+    def log_prob(self, x, z):
         """log p(x|z) for x [B, T] and z [B, S, Z]: [B, S]."""
         _check_tokens(x, self.embedding.num_embeddings)
         count, flat = z.shape[1], z.flatten(0, 1)
         each = (x.shape[1] - 1) * 4 * self.lstm.hidden_size
         rows = torch.arange(len(flat), device=x.device)
-        parts = rows.split(max(1, (numbers or _numbers(z)) // each))
+        parts = rows.split(max(1, _numbers(z) // each))
         return torch.cat([
-            self.scores(self.hidden(x[part // count], flat[part]), x[part // count], numbers)
+            self.scores(self.hidden(x[part // count], flat[part]), x[part // count])
             for part in parts
         ]).view(len(x), count)  # fmt: skip
 
 
-class TextVAE(nn.Module):
+class TextVAE(VAE):
     """A VAE of sentences: LSTMs both ways, one Gaussian code [B, ``latents``], the prior N(0, I).
 
-    ``encoder`` and ``decoder`` share no parameter, so that each can have its own optimiser.
+    As `VAE`, for token ids [B, T] in the place of images and without a ``likelihood``: the decoder
+    has its own. It shares no parameter with the encoder, so that each can have its own optimiser.
     """
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, latents: int):
-        super().__init__()
-        self.encoder, self.decoder, self.latents = encoder, decoder, latents
 
     decode = None  # the decoder needs words too: log_prob(x, z) and sample(z, ...)
 
-    def posterior(self, x: torch.Tensor) -> Gaussian:
-        """q(z|x) for token ids [B, T]."""
-        mean, log_variance = self.encoder(x).chunk(2, -1)
-        return Gaussian(mean, 0.5 * log_variance)
-
-    def code(self, x: torch.Tensor, rng=None) -> torch.Tensor:
-        """z [B, Z] of sentences: drawn from q(z|x), or its mean without ``rng``."""
-        q = self.posterior(x)
-        return q.mean if rng is None else q.sample(rng)
-
-    def prior_code(self, count: int, rng) -> torch.Tensor:
-        """z [count, Z] drawn from the prior."""
-        return rng.normal(count, self.latents, dtype=self.encoder.head.weight.dtype)
-
-    def log_prob(
-        self, x: torch.Tensor, z: torch.Tensor, numbers: int | None = None
-    ) -> torch.Tensor:
+    def log_prob(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """log p(x|z) in nats, summed over tokens, without dropout: [B] for z [B, Z], and [B, S]
         for z [B, S, Z], many codes for each sentence.
 
-        At most ``numbers`` gates of the LSTM and as many logits are held at once (by default
-        2^19 on a CPU and 2^28 on a GPU) where no gradient is asked for.
+        At most 2^19 gates of the LSTM and as many logits are held at once on a CPU, and 2^28 on a
+        GPU, where no gradient is asked for.
         """
         self._check_code(z)
         if z.ndim == 2:
-            return self.decoder.log_prob(x, z[:, None], numbers)[:, 0]
-        return self.decoder.log_prob(x, z, numbers)
-
-    def log_joint(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """log p(x|z) + log p(z) in nats: [B], or [B, S], as `log_prob`."""
-        return self.log_prob(x, z) + standard_normal_log_prob(z)
+            return self.decoder.log_prob(x, z[:, None])[:, 0]
+        return self.decoder.log_prob(x, z)
 
     def forward(self, x: torch.Tensor, rng) -> Nats:
         """Distortion (one draw of z) and rate (closed form) of token ids [B, T]; ``out`` is None.
@@ -139,8 +116,7 @@ class TextVAE(nn.Module):
         Each is drawn given those before it; without ``rng`` it is the likeliest. Nothing stops at
         the end symbol: cut there. Probabilities below 1e-7 are not resolved.
         """
-        if length < 1:
-            raise VaenbError(f"length={length} is too short for a sentence: give at least 1")
+        at_least_one(length=length)
         self._check_code(z)
         decoder, state = self.decoder, self.decoder.start(z)
         words = [torch.full_like(z[:, 0], start, dtype=torch.int64)]
@@ -171,9 +147,9 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def log_prob(self, x: torch.Tensor, numbers: int | None = None) -> torch.Tensor:
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """log p(x) in nats of token ids [B, T], without dropout: [B]; as `TextVAE.log_prob`."""
-        return self.decoder.log_prob(x, self._no_code(x)[:, None], numbers)[:, 0]
+        return self.decoder.log_prob(x, self._no_code(x)[:, None])[:, 0]
 
     def forward(self, x: torch.Tensor, rng) -> Nats:
         """-log p(x) as distortion and a rate of 0, the code [B, 0]: what trains a VAE trains it.
@@ -214,7 +190,7 @@ def text_vae(
     _share(dropout)
     encoder = _Encoder(vocabulary, embedding, hidden, latents)
     decoder = _Decoder(vocabulary, embedding, hidden, latents, dropout)
-    return _uniform(TextVAE(encoder, decoder, latents), weights, embeddings)
+    return _uniform(TextVAE(encoder, decoder, None, latents), weights, embeddings)
 
 
 def language_model(

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import at_least_one
 from vaenb.models.latents import FullGaussian, standard_normal_log_prob
 
 
@@ -18,8 +18,7 @@ class PseudoInputs(nn.Module):
 
     def __init__(self, count: int, side: int):
         super().__init__()
-        if count < 1:
-            raise VaenbError(f"a prior of {count} pseudo-inputs is none: give at least 1")
+        at_least_one(pseudo_inputs=count)
         self.raw = nn.Parameter(0.05 + 0.01 * torch.randn(count, 1, side, side))
 
     def forward(self) -> torch.Tensor:

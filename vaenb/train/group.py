@@ -42,10 +42,13 @@ class Work(NamedTuple):
     steps: int
     batch: int
     lr: object
-    clip: float
     every: int
     best: str
-    patience: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data lie, and so where members train."""
+        return self.data[0].device
 
 
 def initial(make_model, seed: int) -> nn.Module:
@@ -65,7 +68,8 @@ class Group:
     ``stacked`` says which of the two ways a step takes: the plain one is for one member.
     """
 
-    def __init__(self, models: list[nn.Module], rows: list[dict], work: Work, where, stacked):
+    def __init__(self, models: list[nn.Module], rows: list[dict], work: Work, stacked: bool):
+        where = work.device
         self.models = [model.to(where).train() for model in models]
         self.rows, self.work, self.stacked, count = rows, work, stacked, len(rows)
         self.p = torch.stack([_flat(model) for model in self.models])
@@ -76,11 +80,9 @@ class Group:
             self.params[name] = self.p.as_strided(shape, stride, start)
             self.grads[name] = self.g.as_strided(shape, stride, start)
             start += param.numel()
-        self.buffers = {}
-        for name, buffer in self.models[0].named_buffers():
-            every = [dict(model.named_buffers())[name] for model in self.models]
-            self.buffers[name] = torch.stack(every) if buffer.numel() else None
-        self.buffers = {n: b for n, b in self.buffers.items() if b is not None}
+        each = [dict(model.named_buffers()) for model in self.models]
+        self.buffers = {name: torch.stack([buffers[name] for buffers in each])
+                        for name, first in each[0].items() if first.numel()}
         for k, model in enumerate(self.models):
             self._bind(model, k)
         self.bound = _Bound(self.models[0])
@@ -92,16 +94,13 @@ class Group:
             whole = all(isinstance(value, int) for value in values)
             kind = torch.int64 if whole else self.p.dtype
             self.hp[name] = torch.tensor(values, device=where, dtype=kind)
-        self.clip = work.clip
-        if "clip" in rows[0]:
-            self.clip = torch.tensor([row["clip"] for row in rows], device=where)
         self.order = torch.zeros(count, len(work.data[0]), dtype=torch.int64, device=where)
         self.columns = torch.arange(work.batch, device=where)
         self.totals, self.history = {}, [{} for _ in rows]
         self.t, self.logged, self.seconds = 0, [True] * count, [0.0] * count
         self.best_p = self.p.clone() if work.best else None
         self.best_buffers = {n: b.clone() for n, b in self.buffers.items()} if work.best else {}
-        self.best, self.stalled = [(math.inf, 0)] * count, [0] * count
+        self.best = [(math.inf, 0)] * count
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -139,9 +138,6 @@ class Group:
         for name, buffer in self.buffers.items():
             buffer.copy_(torch.where(_column(self.alive, buffer), buffer, before[name]))
         self.clock += 1
-        if work.clip or "clip" in self.hp:
-            scale = (self.clip / (norm + 1e-6)).clamp(max=1).to(self.p.dtype)
-            self.g.mul_(torch.where(scale > 0, scale, 1.0)[:, None])  # a row's clip of 0: none
         self._adam(rate)
         for name, scalar in {"loss": value, **extras}.items():
             if name in self.totals:
@@ -160,9 +156,7 @@ class Group:
             )  # fmt: skip
 
     def _rate(self):
-        """Each member's learning rate: its row's, else the common one, else the schedule's."""
-        if "lr" in self.rows[0]:
-            return [row["lr"] for row in self.rows]
+        """Each member's learning rate: the common one, or what the function of ``hp`` says."""
         if not callable(self.work.lr):
             return [self.work.lr] * len(self)
         if not self.stacked:
@@ -245,7 +239,7 @@ class Group:
     def log(self):
         """Close a logging window: the only place that waits for the device.
 
-        A member that broke or stopped has its last entry in the window in which it did.
+        A member that broke has its last entry in the window in which it did.
         """
         window = (self.t - 1) % self.work.every + 1
         checked = self.validate() if self.work.valid else {}
@@ -263,24 +257,18 @@ class Group:
                 for name, values in told.items():
                     history.setdefault(name, []).append(values[k])
                 if self.work.best and alive[k]:
-                    alive[k] = self._judge(k, told[kept][k])
+                    self._judge(k, told[kept][k])
         self.logged = alive
         for total in self.totals.values():
             total.zero_()
 
-    def _judge(self, k, value) -> bool:
-        """Keep the parameters of the best validation; whether to go on."""
+    def _judge(self, k, value):
+        """Keep the parameters of the best validation."""
         if value < self.best[k][0]:
-            self.best[k], self.stalled[k] = (value, self.t), 0
+            self.best[k] = value, self.t
             self.best_p[k].copy_(self.p[k])
             for name, kept in self.best_buffers.items():
                 kept[k].copy_(self.buffers[name][k])
-            return True
-        self.stalled[k] += 1
-        if self.work.patience and self.stalled[k] >= self.work.patience:
-            self.alive[k].fill_(False)
-            return False
-        return True
 
     def state(self, k: int) -> dict:
         """What a resumed run needs of member k, as tensors: the moments until it has ended."""
@@ -297,7 +285,7 @@ class Group:
         """The same as plain numbers."""
         told = {n: t[k].item() for n, t in self.totals.items()}
         return dict(t=self.t, seconds=self.seconds[k], history=self.history[k], totals=told,
-                    logged=self.logged[k], best=self.best[k], stalled=self.stalled[k])  # fmt: skip
+                    logged=self.logged[k], best=self.best[k])  # fmt: skip
 
     def load(self, k: int, arrays: dict, facts: dict):
         """Put member k where a checkpoint left it, in place. Raises LookupError where that lacks
@@ -313,12 +301,7 @@ class Group:
             self.totals[name][k] = value
         self.seconds[k], self.history[k] = facts["seconds"], facts["history"]
         self.clock.fill_(self.t)
-        self.best[k], self.stalled[k] = tuple(facts["best"]), facts["stalled"]
-
-    def broke(self, k: int) -> bool:
-        """Whether a number that is not finite stopped member k (rather than its patience)."""
-        patience = self.work.patience
-        return not bool(self.alive[k]) and not (patience and self.stalled[k] >= patience)
+        self.best[k] = tuple(facts["best"])
 
     def model(self, k: int) -> nn.Module:
         """Member k as an ordinary module, in evaluation mode."""

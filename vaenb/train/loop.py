@@ -90,7 +90,7 @@ class Runs:
         """Member k of a group that has ended becomes row ``at``."""
         self.models[at], self.history[at] = group.model(k), group.history[k]
         self.seconds[at], self.best[at] = group.seconds[k], group.best_model(k)
-        self.best_step[at], self.alive[at] = group.best[k][1], not group.broke(k)
+        self.best_step[at], self.alive[at] = group.best[k][1], bool(group.alive[k])
 
 
 def _number(value) -> bool:
@@ -100,29 +100,21 @@ def _number(value) -> bool:
     )
 
 
-def _pythons(row):
-    """A row with NumPy's scalars as Python's own; whatever is no row as it is."""
-    if not isinstance(row, dict):
-        return row
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
-
-
-def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk):
-    for name, value, least in (
-        ("steps", steps, 1), ("batch", batch, 1), ("every", every, 1),
-        ("patience", patience, 0), ("chunk", chunk, 0),
-    ):  # fmt: skip
+def _check_numbers(lr, **numbers):
+    for name, value in numbers.items():
+        least = 0 if name == "chunk" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise VaenbError(f"{name} is {value!r} and must be a whole number of at least {least}")
-    if (best and not valid) or (patience and not best):
-        raise VaenbError(
-            "best needs validation data (valid=...), and patience needs best: name the validation "
-            "mean to keep the lowest of, such as best='loss'"
-        )
     if not callable(lr) and not (_number(lr) and lr > 0):
         raise VaenbError(f"lr is {lr!r} and must be a number above 0, or a function of hp")
-    if not (_number(clip) and clip >= 0):
-        raise VaenbError(f"clip is {clip!r} and must be a number above 0, or 0 for no clipping")
+
+
+def _check_data(data, valid, batch, best):
+    if best and not valid:
+        raise VaenbError(
+            "best needs validation data (valid=...): name the validation mean to keep the lowest "
+            "of, such as best='loss'"
+        )
     for parts, what in ((data, "training data"), (valid or data, "validation data")):
         for part in parts:
             if not isinstance(part, torch.Tensor):
@@ -137,24 +129,26 @@ def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, ch
         raise VaenbError(
             f"batch {batch} is larger than the {len(data[0])} training items: take a smaller batch"
         )
-    if not sweep:
-        raise VaenbError(
-            "the sweep is empty: give at least one row of settings, such as [dict(seed=0)]"
-        )
-    for k, row in enumerate(sweep):
-        if isinstance(row, dict) and set(row) != set(sweep[0]):
-            raise VaenbError(
-                f"sweep row {k} has the settings {', '.join(sorted(row))} and row 0 has "
-                f"{', '.join(sorted(sweep[0]))}: give all rows the same names"
-            )
-        if isinstance(row, dict) and row in sweep[:k]:
-            raise VaenbError(
-                f"sweep rows {sweep.index(row)} and {k} are equal ({row}): drop one, or give them "
-                f"different seeds"
-            )
+
+
+def _checked_rows(sweep) -> list[dict]:
+    """The rows of a sweep in Python's own numbers, each with a seed, or VaenbError."""
+    rows = []
+    for k, row in enumerate(sweep or ()):
         if not isinstance(row, dict):
             raise VaenbError(
                 f"sweep row {k} is {row!r} and must be a dict of numbers, such as dict(seed=0)"
+            )
+        row = {n: v.item() if isinstance(v, np.generic) else v for n, v in row.items()}
+        if rows and set(row) != set(rows[0]):
+            raise VaenbError(
+                f"sweep row {k} has the settings {', '.join(sorted(row))} and row 0 has "
+                f"{', '.join(sorted(rows[0]))}: give all rows the same names"
+            )
+        if row in rows:
+            raise VaenbError(
+                f"sweep rows {rows.index(row)} and {k} are equal ({row}): drop one, or give them "
+                f"different seeds"
             )
         for name, value in row.items():
             if name in ("rng", "step"):
@@ -167,7 +161,7 @@ def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, ch
                     f"setting {name!r} of sweep row {k} is {value!r} and must be a finite number: "
                     f"what is not a number belongs into the model, in a fit of its own"
                 )
-            if value < 0 and (name.startswith(("beta", "lam")) or name == "clip"):
+            if value < 0 and name.startswith(("beta", "lam")):
                 raise VaenbError(
                     f"setting {name!r} of sweep row {k} is {value} and must not be below 0"
                 )
@@ -175,10 +169,12 @@ def _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, ch
             raise VaenbError(
                 f"the seed of sweep row {k} is {row['seed']!r} and must be a whole number"
             )
-        if row.get("lr", 1) <= 0:
-            raise VaenbError(
-                f"the learning rate of sweep row {k} is {row['lr']} and must be above 0"
-            )
+        rows.append(row)
+    if not rows:
+        raise VaenbError(
+            "the sweep is empty: give at least one row of settings, such as [dict(seed=0)]"
+        )
+    return [row | {"seed": row.get("seed", 0)} for row in rows]
 
 
 def fit(
@@ -190,10 +186,8 @@ def fit(
     *,
     batch: int = 128,
     lr=1e-3,
-    clip: float = 0.0,
     valid=None,
     best: str = "",
-    patience: int = 0,
     every: int = 100,
     chunk: int = 0,
     device="auto",
@@ -209,11 +203,11 @@ def fit(
         seed; a last incomplete batch is dropped. valid: the same for validation, every ``every``
         steps and at the end, in evaluation mode, with the same noise each time.
     sweep: list of dicts of numbers with the same names; "seed" (default 0) keys initialisation,
-        order and noise, so that rows of equal seed share all three; "lr" and "clip", when given,
-        win over ``lr`` and ``clip``.
-    lr: a number, or a function of ``hp`` (for schedules). clip: largest gradient norm; 0: none.
+        order and noise, so that rows of equal seed share all three.
+    lr: a number, or a function of ``hp``: for schedules, and for rates of the rows' own
+        (``lambda hp: hp.lr`` where each has an "lr").
     best: the name of a validation mean ("loss", or what the loss returns) to keep the lowest of:
-        ``runs.best[k]``. patience: stop a member after so many validations without a lower one.
+        ``runs.best[k]``.
     chunk: members in lockstep; 0: as many as pay and fit (one on a CPU unless the nets are tiny).
         In float64 the results are the same to about 1e-15, whatever the chunk. A loss with an
         ``if`` on a setting, or a module that `torch.func` cannot batch, trains one by one.
@@ -229,19 +223,24 @@ def fit(
     if isinstance(make_model, torch.nn.Module):
         raise VaenbError("fit takes a function that makes the model, since each row of the sweep "
                          "begins with its own: lambda: VAE(), say")
-    sweep = [_pythons(row) for row in sweep or ()]
     data = data if isinstance(data, tuple) else (data,)
     valid = valid if valid is None or isinstance(valid, tuple) else (valid,)
-    _check(data, valid, sweep, steps, batch, every, lr, clip, best, patience, chunk)
+    _check_numbers(lr, steps=steps, batch=batch, every=every, chunk=chunk)
+    _check_data(data, valid, batch, best)
+    rows = _checked_rows(sweep)
     where = device if isinstance(device, torch.device) else _choose(device)
     data = tuple(d.to(where) for d in data)
     valid = valid and tuple(d.to(where) for d in valid)
-    work = Work(loss, data, valid, steps, batch, lr, clip, every, best, patience)
+    work = Work(loss, data, valid, steps, batch, lr, every, best)
+    # the 0.0 and the 0 are the clip and the patience of earlier versions: files keep their names
     prints = checkpoint and fingerprint(
-        loss, lr, steps, batch, clip, every, data, valid, *([best, patience] if best else []))
-    rows = [row | {"seed": row.get("seed", 0)} for row in sweep]
+        loss, lr, steps, batch, 0.0, every, data, valid, *([best, 0] if best else []))
     runs = Runs(rows)
-    size, why = members_together(make_model, rows, work, where, chunk)
+
+    def store(row, model):
+        return Checkpoint(checkpoint, prints, row, model) if checkpoint else None
+
+    size, why = members_together(make_model, rows, work, chunk)
     bar = _Bar(steps * len(rows), label, progress)
     if why:
         bar.say(f"{len(rows)} members, {size} at a time: {why}")
@@ -252,8 +251,7 @@ def fit(
     while waiting:
         now, waiting = waiting[:size], waiting[size:]
         try:
-            _train_some(make_model, rows, now, work, where, size > 1, checkpoint, prints, runs,
-                        deadline, bar)
+            _train_some(make_model, now, work, size > 1, store, runs, deadline, bar)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -269,21 +267,20 @@ def fit(
     return runs
 
 
-def _train_some(make_model, rows, which, work, where, stacked, folder, prints, runs, deadline,
-                bar):
+def _train_some(make_model, which, work, stacked, store, runs, deadline, bar):
     """Train some rows in lockstep, or in as many groups as there are steps to go on from."""
-    started = {}
+    rows, started = runs.settings, {}
     for at in which:
-        model = initial(make_model, rows[at]["seed"]).to(where)
-        store = folder and Checkpoint(folder, prints, rows[at], model)
-        saved = store.load() if store else None
+        model = initial(make_model, rows[at]["seed"]).to(work.device)
+        file = store(rows[at], model)
+        saved = file.load() if file else None
         ended = saved is not None and (saved[1]["t"] >= work.steps or not saved[1]["logged"])
         started.setdefault((saved[1]["t"] if saved else 0, ended), []).append(
-            (at, model, store, saved))
+            (at, model, file, saved))
     for (t, ended), members in sorted(started.items(), key=lambda s: -s[0][0]):
         for part in [[m] for m in members] if ended else [members]:
             places, models, stores, saved = zip(*part, strict=True)
-            group = Group(list(models), [rows[at] for at in places], work, where, stacked)
+            group = Group(list(models), [rows[at] for at in places], work, stacked)
             for k, found in enumerate(saved):
                 if found:
                     try:

@@ -22,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError) and any(told in str(error) for told in NO_ROOM))
 
 
-def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int, str]:
+def members_together(make_model, rows, work, asked: int = 0) -> tuple[int, str]:
     """How many rows to train in lockstep, and why in a few words ("" for a sweep of one).
 
     A trial step decides whether they can be stacked at all, and on a GPU how many fit; the choice
@@ -30,10 +30,10 @@ def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int
     """
     if len(rows) == 1 or asked == 1:
         return 1, "" if len(rows) == 1 else "as asked"
-    first = initial(make_model, rows[0]["seed"])
+    first, where = initial(make_model, rows[0]["seed"]), work.device
     if not asked and where.type == "cpu":
         least = 6 * work.batch * sum(p.numel() for p in first.parameters())
-        if least > TINY or _operations(first, rows[:1], work, where) > TINY:
+        if least > TINY or _operations(first, rows[:1], work) > TINY:
             return 1, "a CPU has no gain from more with nets of this size"
     second = initial(make_model, rows[1]["seed"])
     if [(n, p.shape) for n, p in first.state_dict().items()] != [
@@ -46,7 +46,7 @@ def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pair = Group([first, second], rows[:2], work, where, True)
+            pair = Group([first, second], rows[:2], work, True)
             pair.shuffle()
             if where.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(where)
@@ -69,9 +69,9 @@ def members_together(make_model, rows, work, where, asked: int = 0) -> tuple[int
     return max(1, min(fit, len(rows))), f"{each / 2**20:.0f} MiB of GPU memory each"
 
 
-def _operations(model, rows, work, where) -> int:
+def _operations(model, rows, work) -> int:
     """Multiplications and additions of one member's step, from a trial."""
-    one = Group([copy.deepcopy(model)], rows, work, where, False)
+    one = Group([copy.deepcopy(model)], rows, work, False)
     with FlopCounterMode(display=False) as counter:
         one.step()
     return counter.get_total_flops()
@@ -106,8 +106,8 @@ class Captured:
         self.done += 1
 
     def _watched(self):
-        """A step in which waiting for the device is an error: what waits is not captured at all,
-        since a capture that fails leaves its memory bound."""
+        """A step in which waiting for the device is an error. A step that waits is not captured,
+        since a capture that fails keeps its memory."""
         before = torch.cuda.get_sync_debug_mode()
         kept = {name: buffer.clone() for name, buffer in self.group.buffers.items()}
         try:

@@ -150,8 +150,8 @@ def test_noise_is_the_rngs_alone():
     [
         ((1, 30, 30), {}, "30x30 and must be square with a side that 4 divides"),
         ((1, 28, 32), {}, "28x32"),
-        ((1, 28, 28), dict(latents=0), "latents=0"),
-        ((1, 28, 28), dict(width=0), "width=0"),
+        ((1, 28, 28), dict(latents=0), "latents is 0"),
+        ((1, 28, 28), dict(width=0), "width is 0"),
     ],
 )
 def test_impossible_networks(image, sizes, said):

@@ -299,7 +299,7 @@ def test_the_corrected_estimate_is_shown(cpu, monkeypatch):
 @pytest.mark.parametrize("name", ["beta_vae", "only_information", "only_marginal_kl"])
 def test_each_objective_is_one_program_that_waits_for_nothing(full, name):
     def step(rows):
-        member = group(net, full[name], batch(), rows, "cpu")
+        member = group(net, full[name], batch(), rows)
         with Watch() as watch:
             member.step()
         assert watch.seen == []

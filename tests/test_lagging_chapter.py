@@ -99,7 +99,7 @@ def play(chapter, where, told, monkeypatch, **more):
                  mi_batch=-math.inf, drops=0, aggressive=True, aggressive_epochs=0, seconds=0.0,
                  history=[], exploded=False)
     saved = train.Saved(None, steps, {}, "", facts)
-    monkeypatch.setitem(parts.rules, "patience", 2)
+    monkeypatch.setitem(chapter["RULES"][where], "patience", 2)
     seen = []
     for neg_elbo, mi in told:
         monkeypatch.setitem(chapter, "look", lambda *a, v=(neg_elbo, mi), **k: dict(

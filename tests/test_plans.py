@@ -75,9 +75,10 @@ def fulfil(rule, found, sign):
     names = [m.strip() for m in rule["metric"].split("|")]
     if rule["test"] == "beyond":
         for r in chosen(found, sides[1]):
-            give(r, "rate", np.log(r["settings"]["beta_z1"])), give(r, "psnr", 1.0)
+            beta = r["settings"].get("beta_z1", r["settings"].get("beta"))
+            give(r, names[1], np.log(beta)), give(r, names[0], 1.0)
         for k, r in enumerate(chosen(found, sides[0])):
-            give(r, "rate", 0.0), give(r, "psnr", 1.0 + sign * (1 + r["seed"] / 9 + k / 1e6))
+            give(r, names[1], 0.0), give(r, names[0], 1.0 + sign * (1 + r["seed"] / 9 + k / 1e6))
     elif rule["test"] == "trend":
         sign *= {"increasing": 1, "decreasing": -1}[rule["b"]]
         for r in chosen(found, sides[0]):

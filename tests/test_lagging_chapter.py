@@ -116,6 +116,13 @@ def test_text_ends_the_phase_with_the_first_epoch_of_less_information(chapter, m
     assert [s["aggressive"] for s in seen] == [True, True, True, False, False]
 
 
+def test_looks_that_are_further_apart_see_less(chapter, monkeypatch):
+    mi = [1, 0, 0, 2, 1, 1, 3]  # after every second epoch it was 0, 2 and 1
+    seen = play(chapter, "synthetic", [(9 - k, i) for k, i in enumerate(mi)], monkeypatch,
+                settings=dict(look=2))
+    assert [s["aggressive"] for s in seen] == [True] * 5 + [False] * 2
+
+
 def test_images_end_it_after_five_epochs_below_the_best(chapter, monkeypatch):
     falls = [1.0, 0.9, 1.1, 1.0, 1.0, 1.0, 1.2, 1.1, 1.3]
     seen = play(chapter, "omniglot", [(9 - k, mi) for k, mi in enumerate(falls)], monkeypatch)

@@ -228,4 +228,7 @@ def dueling_vae(
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    if decoder == "pixelcnn":  # this one is a layer for each stream of each block
+        for weight in net.of_z.weight.detach().chunk(2 * len(net.blocks)):
+            nn.init.xavier_uniform_(weight)
     return model.to(memory_format=torch.channels_last)  # up to a fifth faster on a CPU

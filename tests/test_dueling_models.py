@@ -72,11 +72,13 @@ def test_the_start_is_glorots():
     kinds = nn.Conv2d, nn.ConvTranspose2d, nn.Linear
     layers = [m for m in model.modules() if isinstance(m, kinds)]
     assert len(layers) == 6 + 7 + 1 + 20 + 14 + 1 and model.decoder.of_z in layers
-    for layer in layers:
-        assert layer.bias is None or not layer.bias.any()
-        field = layer.weight[0, 0].numel()
-        bound = math.sqrt(6 / (field * sum(layer.weight.shape[:2])))
-        assert 0.9 * bound < layer.weight.abs().max() <= bound
+    assert all(layer.bias is None or not layer.bias.any() for layer in layers)
+    weights = [layer.weight for layer in layers if layer is not model.decoder.of_z]
+    of_z = model.decoder.of_z.weight.chunk(20)  # a layer for each stream of each block
+    assert all(len(w) == 2 * 16 for w in of_z)
+    for weight in (*weights, *of_z):
+        bound = math.sqrt(6 / (weight[0, 0].numel() * sum(weight.shape[:2])))
+        assert 0.9 * bound < weight.abs().max() <= bound
     assert model.prior.raw.max() < 0.1
 
 
@@ -409,3 +411,10 @@ def test_targets_that_do_not_fit_the_pixels():
         vae("cnn", None).check(255 * binary)
     with pytest.raises(VaenbError, match="reach from nan to nan: divide 8-bit values by 255"):
         vae("cnn", None).check(binary * torch.nan)
+    for name in ("conv", "gradient", "marginals", "histogram"):
+        with pytest.raises(VaenbError, match="images are 1x5x8 and this net was made for 1x8x8"):
+            vae("cnn", name).check(binary, binary[:, :, :5])
+        with pytest.raises(VaenbError, match="4 images and 2 targets of the auxiliary decoder"):
+            vae("cnn", name).check(binary, binary[:2])
+    with pytest.raises(VaenbError, match="images are 1x12x12 and this net was made for 1x8x8"):
+        vae("cnn", None)(torch.zeros(2, 1, 12, 12), None)

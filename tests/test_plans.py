@@ -50,6 +50,16 @@ def planned(chapter, profile):
     return found
 
 
+@pytest.mark.parametrize("profile", ["cpu", "full"])
+@pytest.mark.parametrize("rule", [r for r in RULES if " " in r["experiment"]],
+                         ids=lambda r: f"{r['claim']}-{r['test']}-{r['metric']}")
+def test_experiments_that_a_rule_takes_together_train_different_models(rule, profile):
+    names = rule["experiment"].split()
+    together = [repr((sorted(r["settings"].items()), r["seed"], r["data"]["name"]))
+                for r in planned(chapter_of(rule), profile) if r["experiment"] in names]
+    assert len(set(together)) == len(together) > 0
+
+
 def chapter_of(rule):
     for name in CHAPTERS:
         if rule in targets.rules(name[3:].replace("_", "-")):

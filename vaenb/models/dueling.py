@@ -54,7 +54,8 @@ class DuelingVAE(VAE):
         self.prior, self.auxiliary = prior, auxiliary
 
     def posterior(self, x: torch.Tensor) -> FullGaussian:
-        """e(z|x) for images [B, 1, side, side]."""
+        """e(z|x) for images [B, 1, side, side]. Raises VaenbError for images of another side."""
+        check_images(x, self.prior.raw.shape[-1])
         return FullGaussian.of(self.encoder(x), self.latents)
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
@@ -88,13 +89,19 @@ class DuelingVAE(VAE):
     def check(self, x: torch.Tensor, target: torch.Tensor | None = None) -> None:
         """Whether images (uint8, or float in [0, 1]) have the pixels that both decoders read.
 
-        Once before training, over the whole set: no step looks. Raises VaenbError where not, and
-        for images of another side than the model's.
+        Once before training, over the whole set: no step looks. Raises VaenbError where not, for
+        images or targets of another side than the model's, and for more or fewer targets.
         """
         check_images(x, self.prior.raw.shape[-1])
         check_pixels(x, not isinstance(self.likelihood, Bernoulli), "the decoder")
         if self.auxiliary is not None:
             target = x if target is None else target
+            check_images(target, x.shape[-1])
+            if len(target) != len(x):
+                raise VaenbError(
+                    f"{len(x)} images and {len(target)} targets of the auxiliary decoder: give "
+                    f"one each"
+                )
             check_pixels(target, self.auxiliary.grey, "the auxiliary decoder")
 
 

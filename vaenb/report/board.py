@@ -28,7 +28,7 @@ def ours(cell: dict, found: list[dict]) -> dict:
     group, said = rec.groups(matching)[0], ""
     metric = group[0]["cells"][cell["id"]]
     missing = _cells_to_come(group)
-    varied = [k for k in group[0]["settings"]
+    varied = [k for k in dict.fromkeys(k for r in group for k in r["settings"])
               if len({r["settings"].get(k) for r in group}) > 1]
     if varied:
         sign = -1 if cell["direction"] == "higher" else 1
@@ -39,7 +39,8 @@ def ours(cell: dict, found: list[dict]) -> dict:
                 scale=rec.scale_text(group), used=group)
     if not n:
         return out | dict(state="undecided", reason=said + f"{metric} has no value in these runs")
-    other = group[0].get("incomparable", {}).get(metric)  # such as features for the FID
+    apart = group[0].get("incomparable", {})  # such as features for the FID; or this cell alone
+    other = apart.get(metric) or apart.get(cell["id"])
     if not all(map(rec.is_full, group)):
         reason = said + "reduced scale" + (f", {other}" if other else "")
         return out | dict(state="undecided", reason=reason)

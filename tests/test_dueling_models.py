@@ -382,6 +382,7 @@ def test_the_auxiliary_decoder_brings_the_rate_back():
 
 @pytest.mark.parametrize(("change", "words"), [
     (dict(latents=0), "latents is 0 and must be at least 1"),
+    (dict(latents=1.5), "latents is 1.5 and must be a whole number"),
     (dict(width=0), "width is 0"), (dict(filters=0), "width is 0"),
     (dict(more=-1), "more is -1"), (dict(beside="histogram", hidden=0), "hidden is 0"),
     (dict(pseudo_inputs=0), "pseudo_inputs is 0 and must be at least 1"),

@@ -53,6 +53,14 @@ def claim(number, found):
 
 # --- targets --------------------------------------------------------------------------------
 
+def test_what_profiles_mean():
+    table = tables.scales(dict(quick=dict(steps=3, text=dict(units=4)), full=dict(
+        steps=0, lr=1e-3, text=dict(units=9, layers=(5, 3)))))
+    assert [[text for text, *_ in row] for row in table.rows] == [
+        ["steps", "3", "0"], ["text: units", "4", "9"], ["lr", "–", "0.001"],
+        ["text: layers", "–", "5, 3"]]
+
+
 def test_every_printed_cell_has_its_own_id():
     counts = {paper: len(targets.cells(paper)) for paper in targets.PAPERS}
     assert counts == {"calibrated-decoders": 182, "dueling-decoders": 369,

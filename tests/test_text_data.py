@@ -76,8 +76,8 @@ def test_sentences_become_ids_and_words_again(tmp_path):
     assert got.test.lengths.tolist() == [5, 4, 4]
     assert unknown(got.test) == 2 and unknown(got.train) == 0
     assert got.describe() == {"name": "mine", "sha256": got.sha256, "note": "own text",
-                              "complete": False, "entries": len(got.words), "train": 6,
-                              "valid": 2, "test": 3}
+                              "complete": False, "entries": len(got.words), "unknown": 0.2857,
+                              "train": 6, "valid": 2, "test": 3}
 
 
 def test_the_vocabulary_keeps_the_most_frequent_words_and_the_first_of_equals(tmp_path):

@@ -6,7 +6,9 @@ class VaenbError(ValueError):
 
 
 def at_least_one(**sizes: int):
-    """Raises VaenbError for a size or count below 1, and names it."""
+    """Raises VaenbError for a size or count that is below 1 or not whole, and names it."""
     for name, size in sizes.items():
         if size < 1:
             raise VaenbError(f"{name} is {size} and must be at least 1")
+        if size != int(size):
+            raise VaenbError(f"{name} is {size} and must be a whole number")

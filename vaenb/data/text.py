@@ -115,9 +115,12 @@ class Corpus:
         return hashed(arrays, f"{len(self.words)};")
 
     def describe(self) -> dict:
-        """What a record says of its data: name, sha256, note, complete, entries, counts."""
+        """What a record says of its data: name, sha256, note, complete, entries, the share of test
+        words that are <unk>, counts."""
+        words = self.test.ids[self.test.ids > END]
         return {"name": self.name, "sha256": self.sha256, "note": self.note,
                 "complete": self.complete, "entries": len(self.words),
+                "unknown": round(float((words == UNKNOWN).mean()), 4),
                 **{part: len(getattr(self, part)) for part in PARTS}}
 
 
@@ -134,6 +137,9 @@ def load(name: str, size: int | None = None, limit: int | None = None) -> Corpus
     words a sentence may have. A word written like a symbol is that symbol.
     Raises VaenbError for what is not so, and says the file and the line.
     """
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise VaenbError(f"limit is the most words of a sentence, a whole number above 0, and not "
+                         f"{limit!r}")
     if size is not None and (type(size) is not int or size < 1):
         raise VaenbError(f"size is the number of words to keep, a whole number above 0, and not "
                          f"{size!r}")

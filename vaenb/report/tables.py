@@ -179,6 +179,23 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
     return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, caption(found))
 
 
+def scales(profiles: dict[str, dict]) -> Table:
+    """What the profiles of a chapter mean: a column each, a row a size (a part's: "part: size")."""
+    def flat(sizes):
+        found = {}
+        for name, value in sizes.items():
+            inner = value if isinstance(value, dict) else {}
+            found |= {f"{name}: {k}": v for k, v in inner.items()} or {name: value}
+        return found
+
+    each = [flat(sizes) for sizes in profiles.values()]
+    rows = [[name] + [", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                      for value in (sizes.get(name, "–") for sizes in each)]
+            for name in dict.fromkeys(name for sizes in each for name in sizes)]
+    return Table(["", *profiles], rows, "What each profile means here, by the names that the "
+                 "program has for it (the hidden cells above say more); 0 is the paper's own.")
+
+
 def state(name: str, leans: str = "") -> str:
     """A verdict in words: its sign, its name, and on which side the means lie."""
     return f"{SIGNS[name]} {name}" + f", {leans}" * bool(leans)

@@ -180,7 +180,7 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
 
 
 def scales(profiles: dict[str, dict]) -> Table:
-    """What the profiles of a chapter mean: a column each, a row a size (a part's: "part: size")."""
+    """What a chapter's profiles mean: a column each, a row a size (of a part "part: size")."""
     def flat(sizes):
         found = {}
         for name, value in sizes.items():

@@ -123,6 +123,11 @@ def test_looks_that_are_further_apart_see_less(chapter, monkeypatch):
     assert [s["aggressive"] for s in seen] == [True] * 5 + [False] * 2
 
 
+def test_runs_of_our_own_answer_no_printed_cell(chapter):
+    assert chapter["answers"]("yahoo", dict(model="Ours"))
+    assert not chapter["answers"]("yahoo", dict(model="Ours", look=8))
+
+
 def test_images_end_it_after_five_epochs_below_the_best(chapter, monkeypatch):
     falls = [1.0, 0.9, 1.1, 1.0, 1.0, 1.0, 1.2, 1.1, 1.3]
     seen = play(chapter, "omniglot", [(9 - k, mi) for k, mi in enumerate(falls)], monkeypatch)

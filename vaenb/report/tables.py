@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections import Counter
 
 from vaenb.errors import VaenbError
@@ -203,9 +204,14 @@ def state(name: str, leans: str = "") -> str:
 
 def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
+    words = {name: title.split(" (nats")[0] for name, title in TITLES.items()}
     body = [[(f"{c['id']} ({c['where']})", c["note"], ""), c["claim"],
              (state(c["state"], c["leans"]), c["scale"], "verdict"),
-             (c["reason"], c["scale"], "")] for c in claims]
+             (re.sub(r"\w+", lambda m: words.get(m[0], m[0]), c["reason"]), c["scale"], "")]
+            for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
-                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. On which "
-                 "side the means of an undecided claim lie is a hint, not a verdict.")
+                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. Each test "
+                 "is made for the claim and against it: neither p is small where both are above "
+                 "0.05 after Holm's correction for all tests of the paper. In brackets the 95 % "
+                 "interval. On which side the means of an undecided claim lie is a hint, not a "
+                 "verdict.")

@@ -181,7 +181,7 @@ def test_every_planned_experiment_is_asked_for(chapter, profile, monkeypatch, tm
     monkeypatch.setenv("VAENB_DATA", str(tmp_path))
     monkeypatch.setattr(report.Chapter, "experiment", experiment)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    space = cells(chapter, until="try", display=lambda *_: None)
+    space = cells(chapter, until="try")
     plan = space["PLAN"]
     assert set(asked) == (set(space["QUICK"]) if profile == "quick" else set(plan))
     assert len(asked) == len(set(asked)) and set(asked) <= set(plan)

@@ -281,7 +281,7 @@ def test_the_corrected_estimate_is_shown(cpu, monkeypatch):
     monkeypatch.setattr(cpu["chapter"], "finish", lambda fig, *sets: figs.append(fig))
     monkeypatch.setitem(cpu, "display", shown.append)
     found = [record("1-layer MLP", b, mi=1.0, mi_corrected=1.5, ceiling=2.0, distortion=9.0,
-                    floor=5.5) for b in (0.1, 1.0)]
+                    neg_elbo_iw_images=9.5) for b in (0.1, 1.0)]
     cpu["over_beta"](found, {"mi": "I(x;z)"}, ("model",), {("1-layer MLP",): ("one", "red", "-")},
                      ("mi", "mi_corrected", "theirs"))
     [ax] = figs[0].axes
@@ -289,11 +289,10 @@ def test_the_corrected_estimate_is_shown(cpu, monkeypatch):
               if (line.get_linestyle(), line.get_color()) == ("--", "red")]
     assert dashed == [[(0.1, 1.5), (1.0, 1.5)]]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "theirs"]
-    cpu["show_table"](found, "mi")
+    cpu["show_table"](found, "mi", "neg_elbo_iw_images")
     row = dict(zip(shown[0].header, (cell[0] for cell in shown[0].rows[0]), strict=True))
     assert row["setting"] == "1 layer, β 0.1"
-    assert row["distortion above its floor (nats)"].startswith("3.5 ")
-    assert row["I(x;z), corrected (nats)"].startswith("1.5 ")
+    assert row["−ELBO of the same (nats)"].startswith("9.5 ")
 
 
 @pytest.mark.parametrize("name", ["beta_vae", "only_information", "only_marginal_kl"])

@@ -17,6 +17,7 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
           "frechet": "Fréchet distance", "sigma2": "σ²", "steps_to_sigma": "steps to σ²",
           "train_distortion": "training distortion (nats)", "gap": "gap (nats)",
           "iw_nll": "IW-NLL (nats)", "neg_elbo_scored": "−ELBO of the same (nats)",
+          "neg_elbo_iw_images": "−ELBO of the same (nats)",
           "memorised": "nearer to a training image",
           "diverged": "share diverged", "disc_nll": "discretised −ELBO (nats)",
           "mi_batch": "I(x;z) over minibatches (nats)",

@@ -262,7 +262,8 @@ def test_above_a_line():
     assert above_line(line, 20.0, 22.0) == 0 and above_line([(3.0, 4.0)], 3.0, 5.0) == 1
     assert all(math.isnan(above_line(*none)) for none in (
         (line, 20.1, 30.0), (line, -0.1, 30.0), ([], 1.0, 1.0), (line, 5.0, math.nan)))
-    assert above_line([*line, (12.0, 3.0)], 15.0, 20.5) == 0.0 - 0.25  # not by a bad one's side
+    assert above_line([*line, (12.0, 3.0)], 15.0, 20.5) == -0.25  # no easier beside a bad one
+    assert above_line([*line, (15.0, math.nan), (math.nan, 99.0)], 15.0, 20.0) == -1
 
 
 def test_the_best_that_still_moved_must_be_the_best_without_too():

@@ -137,12 +137,10 @@ def load(name: str, size: int | None = None, limit: int | None = None) -> Corpus
     words a sentence may have. A word written like a symbol is that symbol.
     Raises VaenbError for what is not so, and says the file and the line.
     """
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise VaenbError(f"limit is the most words of a sentence, a whole number above 0, and not "
-                         f"{limit!r}")
-    if size is not None and (type(size) is not int or size < 1):
-        raise VaenbError(f"size is the number of words to keep, a whole number above 0, and not "
-                         f"{size!r}")
+    for value, told in ((size, "size is the number of words to keep"),
+                        (limit, "limit is the most words of a sentence")):
+        if value is not None and (type(value) is not int or value < 1):
+            raise VaenbError(f"{told}, a whole number above 0, and not {value!r}")
     if name == "synthetic":
         if size is not None or limit is not None:
             raise VaenbError("the synthetic text has 1000 words and 10 words a sentence: leave "

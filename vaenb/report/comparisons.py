@@ -136,9 +136,7 @@ def _beyond(rule, cells, line):
     metric, along = (m.strip() for m in rule["metric"].split("|"))
     gains: dict[tuple, dict] = {}
     for seed in {r["seed"] for r in cells} & {r["seed"] for r in line}:
-        points = [(measured(r, along), measured(r, metric)) for r in line
-                  if r["seed"] == seed
-                  and math.isfinite(measured(r, metric) + measured(r, along))]
+        points = [(measured(r, along), measured(r, metric)) for r in line if r["seed"] == seed]
         for r in cells:
             gain = above_line(points, measured(r, along), measured(r, metric))
             if r["seed"] == seed and math.isfinite(gain):
@@ -164,9 +162,10 @@ def _beyond(rule, cells, line):
 
 
 def above_line(points: list[tuple[float, float]], x: float, y: float) -> float:
-    """How far y is above the line through ``points`` (x, y) at x; NaN past their ends. A point
-    that is lower than one at a smaller x counts as high as that: it has not earned its place."""
-    xs, ys = zip(*sorted(points), strict=True) if points else ((), ())
+    """How far y is above the line through the finite ``points`` (x, y) at x; NaN past their ends.
+    A point that is lower than one at a smaller x counts as high as that."""
+    points = sorted(p for p in points if all(map(math.isfinite, p)))
+    xs, ys = zip(*points, strict=True) if points else ((), ())
     if not points or not xs[0] <= x <= xs[-1]:
         return math.nan
     return y - float(np.interp(x, xs, np.maximum.accumulate(ys)))

@@ -105,6 +105,15 @@ def test_an_experiment_that_is_not_planned_stops_at_once(clone):
     assert "figure5" in repr(chapter("cpu", only="figure3").budget(planned, 0))
 
 
+def test_the_budget_says_for_which_set_runs_stand_in(clone):
+    lag = report.Chapter("04_lagging_inference", "lagging-inference", "cpu")
+    told = repr(lag.budget({"table10": ("synthetic", 21), "yahoo": ("yahoo", 30)}, 0))
+    assert "(L12: yelp)" in told and "(L08: yelp)" in told and "(L03" not in told
+    assert "another set" in told
+    told = repr(lag.budget({"table10": ("yelp", 35)}, 0))
+    assert " L12" in told and "another set" not in told
+
+
 def test_the_budget_names_the_devices(clone):
     records.write(entry(0.1, device="cpu"))
     told = repr(chapter("cpu").budget({"figure3": ("tetrominoes", 1)}, 0))

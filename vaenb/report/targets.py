@@ -68,6 +68,15 @@ def rules(paper: str | None = None) -> list[dict]:
     return [dict(row) for row in _rows("tests") if row["claim"] in ids]
 
 
+def stood_in(rule: dict) -> dict | None:
+    """The rule as it is asked of what stands in for its data at a reduced scale ("experiment
+    data" in its column stand_in), with the set it stands in for as ``instead_of``; else None."""
+    if not rule["stand_in"]:
+        return None
+    experiment, data = rule["stand_in"].split()
+    return rule | dict(experiment=experiment, data=data, instead_of=rule["data"])
+
+
 def number(text: str) -> float:
     """The printed number; NaN for an empty cell, a layer string or a formula."""
     try:

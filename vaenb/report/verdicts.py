@@ -15,6 +15,9 @@ are left, and again the larger p counts. Runs of the paper's own length need no 
 claim speaks of them, unless the rule says "rest=always": then it is about the end of slow runs. Of
 runs at several scales, the largest that has the seeds and values a test asks for decides it.
 
+Where nothing ran on a rule's data, what its column "stand_in" names is asked in its place, once if
+another rule asks the same; the claim is then not decided at full scale, and its reason says so.
+
 Beside an undecided claim stands on which side the means lie, which is no verdict: one seed has it.
 """
 
@@ -35,15 +38,35 @@ STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not r
 
 def _alike(a: list[dict], b: list[dict]) -> bool:
     one, two = a[0]["scale"], b[0]["scale"]
-    return all(one[k] == two[k] for k in one.keys() & two.keys()) \
+    return all(one[k] == two[k] or one[k][0] == one[k][1] and two[k][0] == two[k][1]
+               for k in one.keys() & two.keys()) \
         and a[0]["data"].get("sha256") == b[0]["data"].get("sha256")
+
+
+def _asked(rules: list[dict], found: list[dict]) -> list[dict]:
+    """The rules as these records can answer them: with what stands in where their own data have
+    not run, and none twice."""
+    ran = {(r["experiment"], r["data"].get("name")) for r in found}
+    asked: dict[tuple, dict] = {}
+    for rule in rules:
+        other = targets.stood_in(rule)
+        if other and (rule["experiment"], rule["data"]) not in ran \
+                and (other["experiment"], other["data"]) in ran:
+            rule = other
+        same = tuple(rule[k] for k in ("claim", "test", "metric", "a", "b", "margin",
+                                       "experiment", "data"))
+        before = asked.get(same, {"own": False})
+        asked[same] = before | rule | dict(own=before["own"] or rule is not other)
+    return list(asked.values())
 
 
 def run_test(rule: dict, found: list[dict]) -> dict:
     """One rule on records: state ("holds" and "fails" await ``verdicts`` and Holm: "computed"),
     reason, p (for, against), effect with its 95 % interval, n, and the records used."""
     out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b", "experiment")}
-    out |= dict(used=[], n=0)
+    out |= dict(used=[], n=0, own=rule.get("own", True), stood="")
+    if "instead_of" in rule:
+        out["stood"] = f"{rule['data']} in place of {rule['instead_of']}"
     rule = rule | dict(test=rule["test"].removeprefix("given "))
     sides = [parse(rule["a"], rule["experiment"])]
     pair, cells = rule["test"] in PAIRED, rule["test"] in OF_MODELS
@@ -162,7 +185,9 @@ def _told(results: list[dict]) -> str:
         a, b = (re.sub(r"model=|(^|(?<=; ))[\w ]+: ", "", t[k]).replace("; ", ", ") for k in "ab")
         named = " ".join(filter(None, (a, t["test"], b, "in", t["metric"])))
         reasons.setdefault(t["reason"], []).append(named.replace("sigma-", "σ-"))
-    return "; ".join(f"{' and '.join(tests)}: {reason}" for reason, tests in reasons.items())
+    stood = sorted({t["stood"] for t in results} - {""})
+    return "; ".join([*stood, *(f"{' and '.join(tests)}: {reason}"
+                                for reason, tests in reasons.items())])
 
 
 def _leaning(results: list[dict]) -> str:
@@ -188,7 +213,8 @@ def _claim(row: dict, results: list[dict]) -> dict:
     deciding = failed or results
     used = [r for t in deciding for r in t["used"]]
     profiles = sorted({r["profile"] for r in used})
-    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="")
+    stood = ", ".join(sorted({t["stood"] for t in deciding if not (failed and t["own"])} - {""}))
+    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="", stood=stood)
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
         return out | dict(state="not run", reason=reason)
@@ -198,7 +224,8 @@ def _claim(row: dict, results: list[dict]) -> dict:
         moot = any(t.get("leans") is False for t in without)
         return out | dict(state="undecided", reason="the premise: " * bool(without) + told,
                           leans="" if moot else _leaning(real))
-    full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
+    full = not stood and all(rec.is_full(r) and not _incomparable(t, r)
+                             for t in deciding for r in t["used"])
     told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
     return out | dict(state=STATES["fails" if failed else "holds"][full], reason=told)
 
@@ -206,7 +233,7 @@ def _claim(row: dict, results: list[dict]) -> dict:
 def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]:
     """Every claim of a paper: id, claim, where, note, state, leans (of an undecided one: "means
     agree", "means agree so far" where not all of its tests have values, "means disagree", or ""),
-    reason, scale, profile and its tests.
+    stood ("yahoo in place of yelp", or ""), reason, scale, profile and its tests.
 
     States: "not run", "undecided", "supported" or "contradicted" (by reduced runs), "reproduced"
     or "not reproduced" (at full scale). ``found``: records (default: the book's); ``only``: ids
@@ -214,7 +241,7 @@ def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]
     """
     found = rec.read() if found is None else found
     found = [r for r in found if r.get("paper") == paper]
-    results = [run_test(rule, found) for rule in targets.rules(paper)]
+    results = [run_test(rule, found) for rule in _asked(targets.rules(paper), found)]
     computed = [t for t in results if t["state"] == "computed"]
     for index in (0, 1):
         for test, p in zip(computed, holm([t["p"][index] for t in computed]), strict=True):

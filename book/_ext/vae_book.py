@@ -134,7 +134,18 @@ def copy_mathjax(app, exception) -> None:
         copy_asset(str(found / item), str(app.outdir / "_static" / parent))
 
 
+def name_charts(app, doctree, docname) -> None:
+    """Let a chart be read out as what its section is about, and not as a file's name."""
+    for image in doctree.findall(nodes.image):
+        section = image.parent
+        while section is not None and not isinstance(section, nodes.section):
+            section = section.parent
+        if section is not None and not image.get("alt"):
+            image["alt"] = f"Chart: {section.next_node(nodes.title).astext()}"
+
+
 def setup(app) -> dict:
     app.add_directive("scoreboard", Scoreboard)
+    app.connect("doctree-resolved", name_charts)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

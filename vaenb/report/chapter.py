@@ -96,8 +96,8 @@ class Chapter:
             ["experiment", "data", "models", "recorded", "seconds each", "hours in all",
              "for the claims"], rows,
             f"Profile {shown}{steps}; times as recorded, training and measuring{where}."
-            + " In brackets: claims about another set, for which these runs stand in while nothing "
-            "has run there; that is never full scale." * bracketed)
+            + " In brackets: claims about another set, for which these runs stand in where it has "
+            "not run; that is never full scale." * bracketed)
 
     def finish(self, fig, *sets: list[dict]) -> None:
         """Say under a figure how much was run, on which data, and show it; the records of several

@@ -111,7 +111,7 @@ def test_the_budget_says_for_which_set_runs_stand_in(clone):
     assert "(L12: yelp)" in told and "(L08: yelp)" in told and "(L03" not in told
     assert "another set" in told
     told = repr(lag.budget({"table10": ("yelp", 35)}, 0))
-    assert " L12" in told and "another set" not in told
+    assert " L12" in told and "another set" not in told  # where it is at hand
 
 
 def test_the_budget_names_the_devices(clone):

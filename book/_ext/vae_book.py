@@ -68,7 +68,7 @@ def claims(paper: str) -> str:
     """One row a claim: what is said and where, what our runs say of it, and why."""
     rows = [f'<th scope="row">{c["id"]}</th><td>{escape(c["claim"])} '
             f'<span class="where">({escape(c["where"])})</span></td>'
-            + verdict(c["state"], c["leans"] or c["stood"]) + because(c)
+            + verdict(c["state"], c["leans"]) + because(c)
             for c in board()["claims"] if c["paper"] == paper]
     return table("|The paper says|Verdict|Because", rows, f"Claims of {paper}")
 

@@ -70,8 +70,6 @@ class Chapter:
                              f"{', '.join(planned)}")
         shown = "cpu" if self.recorded else self.profile
         rows, devices, bracketed = [], set(), False
-        own = targets.rules(self.paper)  # after those they win over
-        rules = [*filter(None, map(targets.stood_in, own)), *own]
         for name, (data, count) in planned.items():
             found = [r for r in self.read(name) if r["profile"] == shown
                      and steps in (0, r["steps"])]
@@ -79,25 +77,26 @@ class Chapter:
                      if r["seconds"]]
             devices |= {r["device"] for r in found}
             each = np.mean(spent) if spent else np.nan
-            asked = {rule["claim"]: rule for rule in rules if any(
+            asked = [rule for rule in targets.rules(self.paper) if any(
                 name in parse(rule[side], rule["experiment"])["experiments"]
-                for side in "ab" if "=" in rule[side] or side == "a"
-            ) and rule["data"] in ("", *data.split())}
-            claims = [claim for claim, rule in asked.items() if "instead_of" not in rule]
-            other = {f"({claim}: {rule['instead_of']})" for claim, rule in asked.items()
-                     if "instead_of" in rule}
+                for side in "ab" if "=" in rule[side] or side == "a")
+                or rule["stand_in"] in [f"{name} {word}" for word in data.split()]]
+            claims = sorted({rule["claim"] for rule in asked
+                             if rule["data"] in ("", *data.split())})
+            other = {f"({rule['claim']}: {rule['data']})" for rule in asked
+                     if rule["claim"] not in claims}
             bracketed |= bool(other)
             rows.append([name, data, *((text, "", "theirs") for text in (
                 str(count), str(len(found)), tables.number(each),
-                tables.number(count * each / 3600))), " ".join([*sorted(claims), *sorted(other)])])
+                tables.number(count * each / 3600))), " ".join([*claims, *sorted(other)])])
         steps = f", {steps} steps a model" if steps else ""
         where = f", on {' and '.join(sorted(devices))}" if devices else ""
         return tables.Table(
             ["experiment", "data", "models", "recorded", "seconds each", "hours in all",
              "for the claims"], rows,
             f"Profile {shown}{steps}; times as recorded, training and measuring{where}."
-            + " In brackets: claims about another set, for which these runs stand in where it has "
-            "not run; that is never full scale." * bracketed)
+            + " In brackets: claims about another set, for which these runs stand in and which "
+            "they do not decide." * bracketed)
 
     def finish(self, fig, *sets: list[dict]) -> None:
         """Say under a figure how much was run, on which data, and show it; the records of several

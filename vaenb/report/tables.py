@@ -199,7 +199,7 @@ def scales(profiles: dict[str, dict]) -> Table:
 
 
 def state(name: str, leans: str = "") -> str:
-    """A verdict in words: its sign, its name, and on which side the means lie or what decided."""
+    """A verdict in words: its sign, its name, and on which side the means lie."""
     return f"{SIGNS[name]} {name}" + f", {leans}" * bool(leans)
 
 
@@ -207,7 +207,7 @@ def verdicts(claims: list[dict]) -> Table:
     """Claims with their verdicts (`vaenb.report.verdicts`): state, reason, scale."""
     words = {name: title.split(" (nats")[0] for name, title in TITLES.items()}
     body = [[(f"{c['id']} ({c['where']})", c["note"], ""), c["claim"],
-             (state(c["state"], c["leans"] or c["stood"]), c["scale"], "verdict"),
+             (state(c["state"], c["leans"]), c["scale"], "verdict"),
              (re.sub(r"\w+", lambda m: words.get(m[0], m[0]), c["reason"]), c["scale"], "")]
             for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,

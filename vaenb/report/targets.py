@@ -69,12 +69,12 @@ def rules(paper: str | None = None) -> list[dict]:
 
 
 def stood_in(rule: dict) -> dict | None:
-    """The rule as it is asked of what stands in for its data at a reduced scale ("experiment
-    data" in its column stand_in), with the set it stands in for as ``instead_of``; else None."""
+    """The rule as it is asked of what stands in for its data ("experiment data" in its column
+    stand_in); None where nothing does."""
     if not rule["stand_in"]:
         return None
     experiment, data = rule["stand_in"].split()
-    return rule | dict(experiment=experiment, data=data, instead_of=rule["data"])
+    return rule | dict(experiment=experiment, data=data)
 
 
 def number(text: str) -> float:

@@ -15,10 +15,9 @@ are left, and again the larger p counts. Runs of the paper's own length need no 
 claim speaks of them, unless the rule says "rest=always": then it is about the end of slow runs. Of
 runs at several scales, the largest that has the seeds and values a test asks for decides it.
 
-Where nothing ran on a rule's data, what its column "stand_in" names is asked in its place, once if
-another rule asks the same; the claim is then not decided at full scale, and its reason says so.
-
 Beside an undecided claim stands on which side the means lie, which is no verdict: one seed has it.
+Where nothing ran on the data that a rule speaks of, its column "stand_in" may name others that say
+so in their place; they decide nothing.
 """
 
 import itertools
@@ -43,30 +42,25 @@ def _alike(a: list[dict], b: list[dict]) -> bool:
         and a[0]["data"].get("sha256") == b[0]["data"].get("sha256")
 
 
-def _asked(rules: list[dict], found: list[dict]) -> list[dict]:
-    """The rules as these records can answer them: with what stands in where their own data have
-    not run, and none twice."""
-    ran = {(r["experiment"], r["data"].get("name")) for r in found}
-    asked: dict[tuple, dict] = {}
-    for rule in rules:
-        other = targets.stood_in(rule)
-        if other and (rule["experiment"], rule["data"]) not in ran \
-                and (other["experiment"], other["data"]) in ran:
-            rule = other
-        same = tuple(rule[k] for k in ("claim", "test", "metric", "a", "b", "margin",
-                                       "experiment", "data"))
-        before = asked.get(same, {"own": False})
-        asked[same] = before | rule | dict(own=before["own"] or rule is not other)
-    return list(asked.values())
+def _ask(rule: dict, found: list[dict]) -> dict:
+    """A rule on records; where nothing ran on its data, what the runs that stand in say."""
+    told, other = run_test(rule, found), targets.stood_in(rule)
+    ran = ((r["experiment"], r["data"].get("name")) for r in found)
+    if other is None or (rule["experiment"], rule["data"]) in ran:
+        return told
+    hint = run_test(other, found)
+    if hint["state"] == "not run":
+        return told
+    stood = f"{other['data']} in place of {rule['data']}"
+    said = hint["reason"] or hint["text"]
+    return hint | dict(state="undecided", reason=f"{stood}, a hint: {said}", stood=stood)
 
 
 def run_test(rule: dict, found: list[dict]) -> dict:
     """One rule on records: state ("holds" and "fails" await ``verdicts`` and Holm: "computed"),
     reason, p (for, against), effect with its 95 % interval, n, and the records used."""
     out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b", "experiment")}
-    out |= dict(used=[], n=0, own=rule.get("own", True), stood="")
-    if "instead_of" in rule:
-        out["stood"] = f"{rule['data']} in place of {rule['instead_of']}"
+    out |= dict(used=[], n=0)
     rule = rule | dict(test=rule["test"].removeprefix("given "))
     sides = [parse(rule["a"], rule["experiment"])]
     pair, cells = rule["test"] in PAIRED, rule["test"] in OF_MODELS
@@ -74,7 +68,8 @@ def run_test(rule: dict, found: list[dict]) -> dict:
         sides *= 2  # two metrics of the same records, or one against a number
     elif pair or (cells and rule["b"]):
         sides.append(parse(rule["b"], rule["experiment"]))
-    sets = [chosen(found, side) for side in sides]
+    sets = [[r for r in here if r["data"].get("name") == rule["data"]] or here
+            for here in (chosen(found, side) for side in sides)]
     for text, here in zip((rule["a"], rule["b"]), sets, strict=False):
         if not here:
             told = text.strip() if ":" in text else f"{rule['experiment']}: {text.strip()}"
@@ -185,17 +180,16 @@ def _told(results: list[dict]) -> str:
         a, b = (re.sub(r"model=|(^|(?<=; ))[\w ]+: ", "", t[k]).replace("; ", ", ") for k in "ab")
         named = " ".join(filter(None, (a, t["test"], b, "in", t["metric"])))
         reasons.setdefault(t["reason"], []).append(named.replace("sigma-", "σ-"))
-    stood = sorted({t["stood"] for t in results} - {""})
-    return "; ".join([*stood, *(f"{' and '.join(tests)}: {reason}"
-                                for reason, tests in reasons.items())])
+    return "; ".join(f"{' and '.join(tests)}: {reason}" for reason, tests in reasons.items())
 
 
 def _leaning(results: list[dict]) -> str:
     """Whether the means of all tests lie on the claim's side, or those of one on the other."""
     sides = {t.get("leans") for t in results}
-    if False in sides:
-        return "means disagree"
-    return "means agree" + " so far" * (None in sides) if True in sides else ""
+    if not sides & {True, False}:
+        return ""
+    told = "means disagree" if False in sides else "means agree" + " so far" * (None in sides)
+    return ", ".join([told, *sorted({t["stood"] for t in results if "stood" in t})])
 
 
 def _incomparable(test: dict, record: dict) -> bool:
@@ -213,8 +207,7 @@ def _claim(row: dict, results: list[dict]) -> dict:
     deciding = failed or results
     used = [r for t in deciding for r in t["used"]]
     profiles = sorted({r["profile"] for r in used})
-    stood = ", ".join(sorted({t["stood"] for t in deciding if not (failed and t["own"])} - {""}))
-    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="", stood=stood)
+    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="")
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
         return out | dict(state="not run", reason=reason)
@@ -224,16 +217,15 @@ def _claim(row: dict, results: list[dict]) -> dict:
         moot = any(t.get("leans") is False for t in without)
         return out | dict(state="undecided", reason="the premise: " * bool(without) + told,
                           leans="" if moot else _leaning(real))
-    full = not stood and all(rec.is_full(r) and not _incomparable(t, r)
-                             for t in deciding for r in t["used"])
+    full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
     told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
     return out | dict(state=STATES["fails" if failed else "holds"][full], reason=told)
 
 
 def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]:
     """Every claim of a paper: id, claim, where, note, state, leans (of an undecided one: "means
-    agree", "means agree so far" where not all of its tests have values, "means disagree", or ""),
-    stood ("yahoo in place of yelp", or ""), reason, scale, profile and its tests.
+    agree", "means agree so far" where not all of its tests have values, "means disagree", each
+    with the data that stood in, or ""), reason, scale, profile and its tests.
 
     States: "not run", "undecided", "supported" or "contradicted" (by reduced runs), "reproduced"
     or "not reproduced" (at full scale). ``found``: records (default: the book's); ``only``: ids
@@ -241,7 +233,7 @@ def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]
     """
     found = rec.read() if found is None else found
     found = [r for r in found if r.get("paper") == paper]
-    results = [run_test(rule, found) for rule in _asked(targets.rules(paper), found)]
+    results = [_ask(rule, found) for rule in targets.rules(paper)]
     computed = [t for t in results if t["state"] == "computed"]
     for index in (0, 1):
         for test, p in zip(computed, holm([t["p"][index] for t in computed]), strict=True):

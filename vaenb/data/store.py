@@ -253,4 +253,5 @@ def publish(path: Path, note: str, parts: dict, files: dict) -> None:
 
 
 def sha256_of(a: np.ndarray) -> str:
+    """The hash of an array's canonical bytes, 64 hexadecimal digits."""
     return hashlib.sha256(raw_bytes(a)).hexdigest()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vaenb.errors import at_least_one
-from vaenb.models.likelihoods import Pixelwise, soft_clip
+from vaenb.models.likelihoods import Likelihood, Pixelwise, soft_clip
 
 
 def grey_levels(x: torch.Tensor) -> torch.Tensor:
@@ -19,10 +19,10 @@ def grey_levels(x: torch.Tensor) -> torch.Tensor:
     return (x * 255).round().long()
 
 
-class Categorical(nn.Module):
+class Categorical(Likelihood):
     """A free distribution over the 256 grey values of each pixel and channel (section 3.2)."""
 
-    discrete, proper = True, True
+    discrete = True
 
     def channels(self, c):
         return 256 * c
@@ -45,10 +45,10 @@ class Categorical(nn.Module):
         return (cumulative < u).sum(2).clamp(max=255).to(out.dtype) / 255
 
 
-class BitwiseCategorical(nn.Module):
+class BitwiseCategorical(Likelihood):
     """Eight independent bits for each pixel and channel (appendix C); bit 0 is the lowest."""
 
-    discrete, proper = True, True
+    discrete = True
 
     def channels(self, c):
         return 8 * c
@@ -91,7 +91,7 @@ def _log_logistic_mass(x, mean, log_scale):
     return upper + lower + inner
 
 
-class LogisticMixture(nn.Module):
+class LogisticMixture(Likelihood):
     """A mixture of discretised logistics, by default ten, for each pixel and channel (appendix C).
 
     PixelCNN++ (Salimans et al. 2017) without any coupling of the channels: weights, centres and
@@ -102,7 +102,7 @@ class LogisticMixture(nn.Module):
     VaenbError for fewer than one.
     """
 
-    discrete, proper = True, True
+    discrete = True
     LOWEST = -7.0  # of the log scales, on [-1, 1]
 
     def __init__(self, components: int = 10):

@@ -39,6 +39,7 @@ class Dueled(NamedTuple):
 
     @property
     def rate(self) -> torch.Tensor:
+        """Nats of the code, one draw an image: [B]."""
         return self.rates[0]
 
 

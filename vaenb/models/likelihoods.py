@@ -1,15 +1,7 @@
 """Decoding distributions p(x | z): how many nats a reconstruction leaves unsaid.
 
-A decoder network puts out raw numbers ``out`` [B, k * C, H, W] and does not know what they mean;
-one of these modules reads them. All share one interface:
-
-- ``channels(c)``: how many channels ``out`` needs for images of ``c`` channels;
-- ``log_prob(out, x)``: nats for images ``x`` [B, C, H, W] in [0, 1], summed over dimensions: [B];
-- ``mean(out)``, ``sample(out, rng)``: images [B, C, H, W] in [0, 1] (samples of densities may
-  leave the interval);
-- ``discrete``: log_prob is a mass over the 256 grey values (else a density on [0, 1]; the two
-  differ by about D log 255 nats and are not comparable as they stand);
-- ``proper``: log_prob is a likelihood (False: a score that must not be printed as one).
+A decoder network puts out raw numbers and does not know what they mean; one of these modules reads
+them. What all of them do stands at `Likelihood`.
 
 Numbers in brackets are equations of Rybkin, Daniilidis & Levine, *Simple and Effective VAE
 Training with Calibrated Decoders*. Everything is summed over dimensions, never averaged (their
@@ -44,12 +36,40 @@ def _gaussian(mean, x, log_sigma):
     return -0.5 * error * (-2 * log_sigma).exp() - dims * (log_sigma + 0.5 * LOG_2PI)
 
 
-class Pixelwise(nn.Module):
-    """What the decoders with one output a value share: the mean is the sigmoid of the output."""
+class Likelihood(nn.Module):
+    """What reads a decoder's output ``out`` [B, k * C, H, W] as a distribution over images.
+
+    ``discrete``: log_prob is a mass over the 256 grey values (else a density on [0, 1]; the two
+    differ by about D log 255 nats and are not comparable as they stand). ``proper``: log_prob is
+    a likelihood (False: a score that must not be printed as one).
+    """
 
     discrete, proper = False, True
 
     def channels(self, c: int) -> int:
+        """How many channels ``out`` needs for images of ``c`` channels: k * c."""
+        raise NotImplementedError
+
+    def log_prob(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Nats for images ``x`` [B, C, H, W] in [0, 1], summed over dimensions: [B]."""
+        raise NotImplementedError
+
+    def mean(self, out: torch.Tensor) -> torch.Tensor:
+        """The distribution's mean: images [B, C, H, W] in [0, 1]."""
+        raise NotImplementedError
+
+    def sample(self, out: torch.Tensor, rng) -> torch.Tensor:
+        """One draw for each output, images [B, C, H, W]; the noise is `vaenb.train.Rng`'s.
+
+        Draws from a density may leave [0, 1].
+        """
+        raise NotImplementedError
+
+
+class Pixelwise(Likelihood):
+    """What the decoders with one output a value share: the mean is the sigmoid of the output."""
+
+    def channels(self, c):
         return c
 
     def mean(self, out):
@@ -201,13 +221,11 @@ class PerImageGaussian(Pixelwise):
         )
 
 
-class PerPixelGaussian(nn.Module):
+class PerPixelGaussian(Likelihood):
     """Gaussian with a variance for each value from the network (Eq. 1), softly clipped.
 
     ``clip=False`` leaves log sigma unbounded below (claim C10: it may diverge).
     """
-
-    discrete, proper = False, True
 
     def __init__(self, clip: bool = True):
         super().__init__()

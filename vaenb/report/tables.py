@@ -120,6 +120,7 @@ def provenance(found: list[dict]) -> str:
 
 
 def caption(found: list[dict]) -> str:
+    """What stands over a table of ours: scale, seeds and data of the records ``found``."""
     if not found:
         return "ours: not run in this profile"
     notes = {r["data"].get("note") for r in found} - {None}

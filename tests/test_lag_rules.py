@@ -91,7 +91,8 @@ def test_a_claim_whose_premise_fails_is_about_nothing():
     assert verdict("L09", weighted(2.0, 8.5))["state"] == "contradicted"
     told = verdict("L09", weighted(0.001, 8.5))
     assert told["state"] == "undecided" and told["leans"] == ""
-    assert told["reason"].startswith("the premise: beta-VAE, beta=0.2 given above 1 in mi_batch")
+    assert told["reason"].startswith(
+        "premise: I(x;z) over minibatches: beta-VAE, β = 0.2 above 1, on yahoo; ")
     # where it holds on one set, that set can still contradict
     one = [r for r in weighted(2.0, 8.5) if r["data"]["name"] == "yahoo"]
     rest = [r for r in weighted(0.001, 8.5) if r["data"]["name"] != "yahoo"]

@@ -189,8 +189,10 @@ def test_a_reduced_run_supports_or_contradicts():
     verdict = claim("C09", ablation(frechet=-20))
     assert verdict["state"] == "contradicted"
     assert [t["state"] for t in verdict["tests"]] == ["holds", "fails"]
-    assert verdict["reason"].startswith("1 of 2 tests hold; Per-pixel σ-VAE below")
-    assert "Per-pixel σ-VAE above Shared σ-VAE in frechet: " in verdict["reason"]
+    assert verdict["reason"].startswith(
+        "1 of 2 tests hold; −ELBO: Per-pixel σ-VAE below Shared σ-VAE → difference −")
+    assert "; Fréchet distance: Per-pixel σ-VAE above Shared σ-VAE → " in verdict["reason"]
+    assert [(t["state"], t["leans"]) for t in verdict["lines"]] == [("holds", ""), ("fails", "")]
 
 
 def test_differences_without_spread_have_no_p_to_print():
@@ -200,7 +202,7 @@ def test_differences_without_spread_have_no_p_to_print():
         record["metrics"] = {"neg_elbo": 50.0 * sign, "frechet": -50.0 * sign}
     verdict = claim("C09", found)
     assert verdict["state"] == "supported" and "p = " not in verdict["reason"]
-    assert "difference -100 [-100, -100], no spread, so no p to give, n = 4" in verdict["reason"]
+    assert "difference −100 [−100, −100], no spread, so no p to give, n = 4" in verdict["reason"]
 
 
 def test_only_a_full_run_reproduces_or_refutes():
@@ -252,7 +254,7 @@ def test_distances_of_other_features_are_not_compared():
         == "supported"
     mixed = claim("C09", noted(0.98, True) + noted(0.97, False))
     assert mixed["state"] == "undecided"
-    assert "frechet: measured with features of different classifiers" in mixed["reason"]
+    assert "→ measured with features of different classifiers" in mixed["reason"]
     [no_frechet] = [t for t in mixed["tests"] if t["metric"] == "neg_elbo"]
     assert no_frechet["state"] == "holds"
 
@@ -269,7 +271,7 @@ def test_beside_an_undecided_claim_stands_where_the_means_lie():
     assert leans("C09", ablation(data="digits")) == ""  # which the claim does not speak of
     alone = ablation(seeds=1)
     assert leans("C09", alone) == "means agree"
-    assert "too few seeds, 1 of 3: difference -" in claim("C09", alone)["reason"]
+    assert "too few seeds, 1 of 3: difference −" in claim("C09", alone)["reason"]
     assert leans("C09", ablation(seeds=1, frechet=-20)) == "means disagree"  # one of two tests
     for record in alone:
         del record["metrics"]["frechet"]
@@ -734,7 +736,7 @@ def test_above_wants_the_margin(gap, place):
 
 def test_a_full_run_that_fails_refutes_whatever_the_others_were():
     row = dict.fromkeys(("id", "paper", "where", "claim", "note"), "")
-    test = dict(a="", b="", test="below", metric="m", reason="", experiment="")
+    test = dict(a="", b="", test="below", metric="m", reason="", experiment="", data="", margin="")
     told = _claim(row, [test | dict(state="fails", used=ablation(scale=FULL)),
                         test | dict(state="undecided", used=ablation())])
     assert told["state"] == "not reproduced" and told["profile"] == "full"

@@ -30,8 +30,12 @@ def verdict(state: str, leans: str = "") -> str:
 
 
 def because(row: dict) -> str:
-    """The cell that says why, and at what scale our runs were."""
+    """The cell that says why, of a claim test by test, and at what scale our runs were."""
+    from vaenb.report import tables
+
     scale = f'<br><span class="where">{escape(row["scale"])}</span>' if row["scale"] else ""
+    if "lines" in row:
+        return f'<td class="tests">{tables.items(escape(tables.why(row)))}{scale}</td>'
     return f"<td>{escape(row['reason'])}{scale}</td>"
 
 

@@ -113,7 +113,7 @@ def _compare(rule, a, b, sa, sb):
         near = abs(effect) <= margin
         out["leans"] = dict(below=effect < -margin, above=effect > margin, within=near,
                             apart=not near)[kind]
-        out["text"] = f"difference {effect:.4g}"
+        out["text"] = _effect(rule, effect)
     if len(d) < 2:
         return out
     flipped, hidden = [-x for x in d], hidden_a + hidden_b
@@ -125,7 +125,15 @@ def _compare(rule, a, b, sa, sb):
         p = p_below(flipped, -margin, hidden), p_below(d, margin, hidden)
     low, high = interval(d, hidden)
     return out | dict(p=p, effect=effect, low=low, high=high,
-                      text=f"{out['text']} [{low:.4g}, {high:.4g}]")
+                      text=_effect(rule, effect, low, high))
+
+
+def _effect(rule, mean, *ends):
+    """A difference and its interval in words; of logarithms the ratio that it stands for."""
+    ratio = rule["metric"].startswith("log10 ")
+    mean, *ends = (10**v if ratio else v for v in (mean, *ends))
+    told = f"{'ratio' if ratio else 'difference'} {mean:.4g}"
+    return told + (f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else "")
 
 
 def _beyond(rule, cells, line):

@@ -30,6 +30,7 @@ from vaenb.report import targets
 from vaenb.report.comparisons import OF_MODELS, PAIRED, cell_of, compared
 from vaenb.report.paired import holm
 from vaenb.report.selectors import chosen, parse, shorter
+from vaenb.report.words import asked, named
 
 POINTS = 25  # of a loss that tell rest from noise; the first records of chapter 5 have ten
 STATES = {"holds": ("supported", "reproduced"), "fails": ("contradicted", "not reproduced")}
@@ -59,7 +60,8 @@ def _ask(rule: dict, found: list[dict]) -> dict:
 def run_test(rule: dict, found: list[dict]) -> dict:
     """One rule on records: state ("holds" and "fails" await ``verdicts`` and Holm: "computed"),
     reason, p (for, against), effect with its 95 % interval, n, and the records used."""
-    out = {k: rule[k] for k in ("claim", "test", "metric", "a", "b", "experiment")}
+    out = {k: rule[k] for k in (
+        "claim", "test", "metric", "a", "b", "margin", "experiment", "data")}
     out |= dict(used=[], n=0)
     rule = rule | dict(test=rule["test"].removeprefix("given "))
     sides = [parse(rule["a"], rule["experiment"])]
@@ -173,14 +175,26 @@ def _decide(rule, sets, sides, found) -> dict:
     return out | dict(state="undecided", reason=reason)
 
 
-def _told(results: list[dict]) -> str:
-    """The tests in words, those with the same reason together."""
-    reasons: dict[str, list[str]] = {}
+def _told(results: list[dict]) -> list[dict]:
+    """The tests in words, a line each or one for those with the same reason: its state, on which
+    side the means of an undecided one lie, its text. Three and more that have not run are
+    counted."""
+    lines: dict[tuple, list[str]] = {}
+    several = len({t["data"] for t in results}) > 1
     for t in results:
-        a, b = (re.sub(r"model=|(^|(?<=; ))[\w ]+: ", "", t[k]).replace("; ", ", ") for k in "ab")
-        named = " ".join(filter(None, (a, t["test"], b, "in", t["metric"])))
-        reasons.setdefault(t["reason"], []).append(named.replace("sigma-", "σ-"))
-    return "; ".join(f"{' and '.join(tests)}: {reason}" for reason, tests in reasons.items())
+        leans = {True: "means agree", False: "means disagree"}.get(t.get("leans"), "")
+        key = t["state"], leans if t["state"] == "undecided" else "", t["reason"]
+        lines.setdefault(key, []).append(
+            asked(t) + f", on {t['data']}" * several)
+    told = []
+    for (state, leans, reason), tests in lines.items():
+        what = f"{len(tests)} tests" if state == "not run" and tests[2:] else "; ".join(tests)
+        told.append(dict(state=state, leans=leans, text=f"{what} → {_tidy(reason)}"))
+    return told
+
+
+def _tidy(reason: str) -> str:
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", named(reason))
 
 
 def _leaning(results: list[dict]) -> str:
@@ -207,25 +221,29 @@ def _claim(row: dict, results: list[dict]) -> dict:
     deciding = failed or results
     used = [r for t in deciding for r in t["used"]]
     profiles = sorted({r["profile"] for r in used})
-    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="")
+    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="",
+                lines=_told(results))
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
-        return out | dict(state="not run", reason=reason)
+        lines = out["lines"] or [dict(state="not run", leans="", text=reason)]
+        return out | dict(state="not run", reason=reason, lines=lines)
     if not failed and states["holds"] < len(results):
-        told = _told(without or [t for t in results if t["state"] != "holds"])
+        open_ = without or [t for t in results if t["state"] != "holds"]
         real = [t for t in results if not t["test"].startswith("given ")]
         moot = any(t.get("leans") is False for t in without)
-        return out | dict(state="undecided", reason="the premise: " * bool(without) + told,
+        return out | dict(state="undecided", reason="; ".join(t["text"] for t in _told(open_)),
                           leans="" if moot else _leaning(real))
     full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
-    told = f"{states['holds']} of {len(results)} tests hold; {_told(results)}"
-    return out | dict(state=STATES["fails" if failed else "holds"][full], reason=told)
+    told = "; ".join(t["text"] for t in out["lines"])
+    return out | dict(state=STATES["fails" if failed else "holds"][full],
+                      reason=f"{states['holds']} of {len(results)} tests hold; {told}")
 
 
 def verdicts(paper: str, found: list[dict] | None = None, only=()) -> list[dict]:
     """Every claim of a paper: id, claim, where, note, state, leans (of an undecided one: "means
     agree", "means agree so far" where not all of its tests have values, "means disagree", each
-    with the data that stood in, or ""), reason, scale, profile and its tests.
+    with the data that stood in, or ""), reason, scale, profile, its tests, and these in words:
+    ``lines``, dicts of state, leans and text.
 
     States: "not run", "undecided", "supported" or "contradicted" (by reduced runs), "reproduced"
     or "not reproduced" (at full scale). ``found``: records (default: the book's); ``only``: ids

@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 
 from vaenb import VaenbError, report
-from vaenb.report import records
+from vaenb.report import records, tables
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -120,10 +120,14 @@ def test_the_budget_names_the_devices(clone):
     assert f"as recorded, training and measuring, on {records.device_name()}." in told
 
 
-def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch):
+def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch, capsys):
     monkeypatch.setattr(plt, "show", lambda: None)
     fig = plt.figure()
-    chapter("cpu").finish(fig, [entry(0.1), entry(1.0)])
-    told = "ours, cpu: 10 of 100 steps, 1 seed, on tetrominoes; a tenth of it"
-    assert fig.get_supxlabel() == told
+    chapter("cpu").finish(fig, [entry(0.1), entry(1.0)], [])
+    assert fig.get_supxlabel() == "ours: cpu, reduced, 1 seed"
+    told = "tetrominoes: cpu: 10 of 100 steps, 1 seed; a tenth of it"
+    assert capsys.readouterr().out.strip() == told
+    assert f"<li>{told}</li>" in tables.Note([told])._repr_html_()
+    chapter("cpu").finish(fig, [])
+    assert fig.get_supxlabel() == "ours: not run in this profile"
     plt.close(fig)

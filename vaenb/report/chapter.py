@@ -99,18 +99,24 @@ class Chapter:
             "they do not decide." * bracketed)
 
     def finish(self, fig, *sets: list[dict]) -> None:
-        """Say under a figure how much was run, on which data, and show it; the records of several
-        experiments are told apart, those of one are told once."""
+        """Show a figure; in it whether its runs are reduced, under it in full how much was run on
+        which data. The records of several experiments are told apart, those of one told once."""
         import matplotlib.pyplot as plt
+        from IPython.display import display
 
-        chosen = [largest for found in sets if (largest := records.largest(found))]
-        scales = dict.fromkeys(
-            f"{records.scale_text(largest)}, on " + " and ".join(sorted(
-                {r["data"]["name"] for r in largest})) for largest in chosen)
-        notes = {r["data"].get("note") or "" for largest in chosen for r in largest} - {""}
-        told = [f"ours, {'; '.join(scales)}"] if chosen else ["ours: not run in this profile"]
-        fig.supxlabel("; ".join(told + sorted(notes)), fontsize="x-small", color="0.35", wrap=True)
+        short, lines = {}, {}
+        for group in filter(None, map(records.largest, sets)):
+            reduced = ", reduced" * (not all(map(records.is_full, group)))
+            short[f"{group[0]['profile']}{reduced}, {records.seeds_text(group)}"] = None
+            names = sorted({r["data"]["name"] for r in group})
+            notes = sorted({r["data"].get("note") or "" for r in group} - {""})
+            told = "; ".join([records.scale_text(group), *notes])
+            lines[f"{' and '.join(names)}: {told}"] = None
+        told = "; ".join(short) or "not run in this profile"
+        fig.supxlabel(f"ours: {told}", fontsize="small", color="0.35")
         plt.show()
+        if lines:
+            display(tables.Note(list(lines)))
 
     def verdicts(self, *claims: str) -> tables.Table:
         """What the rules of book/targets/tests.csv make of the records; no claims: all."""

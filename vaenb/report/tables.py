@@ -62,6 +62,19 @@ def _cell(cell: tuple[str, str, str], place: int) -> str:
     return f'<th scope="row"{title}>{text}</th>' if place == 0 else f"<td{kind}{title}>{text}</td>"
 
 
+class Note:
+    """Small print under a figure: a line, or a list of several."""
+
+    def __init__(self, lines: list[str]):
+        self.lines = lines
+
+    def _repr_html_(self) -> str:
+        return f'<div class="vae-note">{items(html.escape(repr(self)))}</div>'
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+
 def items(text: str) -> str:
     """Escaped lines as an HTML list."""
     return "<ul>" + "".join(f"<li>{line}</li>" for line in text.split("\n")) + "</ul>"
@@ -202,9 +215,9 @@ def verdicts(claims: list[dict]) -> Table:
              (state(c["state"], c["leans"]), c["scale"], "verdict"), (why(c), c["scale"], "tests")]
             for c in claims]
     return Table(["claim", "what it says", "verdict", "why"], body,
-                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. A line is a "
-                 "test: ✓ it holds, ✗ it fails, ? undecided, – not run; behind the arrow, what came "
-                 "out. Each is made for the claim and against it: neither p is small where both "
-                 "are above 0.05 after Holm's correction for all tests of the paper. In brackets "
-                 "the 95 % interval. On which side the means of an undecided claim lie is a hint, "
-                 "not a verdict.")
+                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. A line is "
+                 "a test: ✓ it holds, ✗ it fails, ? undecided, – not run; behind the arrow, what "
+                 "came out. Each is made for the claim and against it: neither p is small where "
+                 "both are above 0.05 after Holm's correction for all tests of the paper. In "
+                 "brackets the 95 % interval. On which side the means of an undecided claim lie "
+                 "is a hint, not a verdict.")

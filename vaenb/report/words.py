@@ -26,6 +26,7 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
 NAMES = {name: title.removesuffix(" (nats)") for name, title in TITLES.items()} | {
     "beta": "β", "lam": "λ", "beta_z1": "β₁", "beta_z2": "β₂",
     "rate_z1": "R(z₁|z₂)", "rate_z2": "R(z₂)",
+    "sigma_rate": "the learning rate of σ", "kl_weight": "weight of the KL",
     "beta_equiv": "the β that it comes to", "psnr": "PSNR", "inception": "inception score",
     "early_distortion": "distortion at the early stop",
     "mi_labels": "I(y;z₂)", "mi_shuffled": "that of shuffled labels",
@@ -55,80 +56,78 @@ def named(text: str) -> str:
     return re.sub(r"\w+", lambda m: NAMES.get(m[0], m[0]), text)
 
 
+SAYS = {  # of a test: m and last its metrics, a and b its sides, size its margin
+    "below": "{m}: {a} {more}below {b}",
+    "above": "{m}: {a} {more}above {b}",
+    "within": "{m}: {a} within {size} of {b}",
+    "apart": "{m}: {a} and {b} more than {size} apart",
+    "beyond": "{m} at equal {last}: {a} above the line of {b}",
+    "fisher": "{m} more often with {a} than with {b}",
+    "trend": "{m} {b} with {over}, {a}",
+    "ranks": "{m} ranks the methods as {b} does, ρ ≥ {size}",
+    "correlates": "{m} of {a} rises with that of {b}",
+}
+SAYS_ALONE = {  # without b: of metrics of the same runs
+    "within": "{m} within {size} of {last}, {a}",
+    "always below": "{m} below {last}{by} in every run, {a}",
+    "correlates": "{m} rises with {last}{given}, {a}",
+    "anticorrelates": "{m} falls with {last}{given}, {a}",
+    "depends": "{m} depends on {middle} more than on {last}, {a}",
+    "varies more": "{m} varies more than {last}, {a}",
+    "explains": "{m} explains more than {percent} % of {last}, {a}",
+    "explains less": "{m} explains less than {percent} % of {last}, {a}",
+    "bends": "{last} against {m} bends between {ends}, {a}",
+}
+
+
 def _side(selector: str) -> str:
     """The runs that a rule chooses, in words."""
     _, colon, tail = selector.partition(":")
-    parts = [p.strip() for p in (tail if colon else selector).split(";")]
     said = []
-    for part in parts:
-        key, _, value = (p.strip() for p in part.partition("="))
+    for part in (tail if colon else selector).split(";"):
+        key, equals, value = (p.strip() for p in part.partition("="))
         if key in ("best", "argbest"):
-            by = value.removesuffix(" max")
-            name, _, by = by.partition(" by ")
+            name, _, by = value.removesuffix(" max").partition(" by ")
             best = f"at its best {named(name).replace('+', ' and ')}"
             said.append(best + f" (by {named(by)})" * bool(by))
-        elif key in ("model", "where"):
-            said.append(named(value) if key == "where" else value.replace("sigma-", "σ-"))
+        elif key == "model":
+            said.append(value.replace("sigma-", "σ-"))
+        elif key == "where":
+            said.append(named(value))
         elif key.endswith("!"):
             said.append(f"{named(key[:-1])} ≠ {value}")
-        elif key not in ("over", "given", "rest"):
+        elif equals and key not in ("over", "given", "rest"):
             said.append(f"{named(key)} = {value}")
-    return ", ".join(filter(None, said)) or "all models"
+    return ", ".join(said) or "all models"
 
 
-def _how(rule: dict, metrics: list[str], a: str, b: str) -> str:
-    """What a rule asks, but for its premise and the data."""
-    test, margin, m = rule["test"].removeprefix("given "), rule["margin"], metrics[0]
-    far = float(margin) if margin and " " not in margin else 0.0
-    log = m.startswith("log10 ")
-    size = f"a factor of {10**abs(far):.3g}" if log else f"{abs(far):g}"
-    if log and rule["b"].startswith("number:"):
-        b = f"{10**float(b):.3g}"
-    m, last = m.removeprefix("log10 "), metrics[-1].removeprefix("log10 ")
-    if test in ("below", "above") and far < 0:
-        test = f"at most {size} {dict(below='above', above='below')[test]}"
-    elif test in ("below", "above") and far:
-        test = f"by {size} or more {test}"
-    if test == "within":
-        same = not rule["b"]  # two metrics of the same runs
-        return f"{m} within {size} of {last}, {a}" if same else f"{m}: {a} within {size} of {b}"
-    if test == "always below":
-        return f"{m} below {last}" + f" by {size} or more" * bool(far) + f" in every run, {a}"
-    if test == "apart":
-        return f"{m}: {a} and {b} more than {size} apart"
-    if test == "fisher":
-        return f"{m} more often with {a} than with {b}"
-    if test == "trend":
-        over = re.search(r"over=(\w+)", rule["a"])[1]
-        return f"{m} {rule['b']} with {named(over)}, {a}"
-    if test in ("correlates", "anticorrelates"):
-        how = "rises" if test == "correlates" else "falls"
-        if rule["b"]:
-            return f"{m} of {a} {how} with that of {b}"
-        given = re.search(r"given=(\w+)", rule["a"])
-        equal = f" at equal {named(given[1])}" if given else ""
-        return f"{m} {how} with {last}{equal}, {a}"
-    if test == "depends":
-        return f"{m} depends on {metrics[1]} more than on {last}, {a}"
-    if test == "varies more":
-        return f"{m} varies more than {last}, {a}"
-    if test in ("explains", "explains less"):
-        how = "less" if "less" in test else "more"
-        return f"{m} explains {how} than {100 * far:g} % of {last}, {a}"
-    if test == "bends":
-        return f"{last} against {m} bends between {margin.replace(' ', ' and ')}, {a}"
-    if test == "beyond":
-        return f"{m} at equal {last}: {a} above the line of {b}"
-    if test == "ranks":
-        return f"{m} ranks the methods as {b} does, ρ ≥ {margin}"
-    return f"{m}: {a} {test} {b}"
+def _other(b: str, log: bool) -> str:
+    """What the first side is held against, in words: runs, a number, a direction."""
+    kind, colon, told = (p.strip() for p in b.partition(":"))
+    if colon and kind == "number":
+        return f"{10**float(told):.3g}" if log else told
+    if colon and kind == "printed":
+        return told.replace("|", ", ")
+    return _side(b) if "=" in b else b
 
 
 def asked(rule: dict) -> str:
     """What a rule of ``book/targets/tests.csv`` asks, in words."""
+    test = rule["test"].removeprefix("given ")
     metrics = [named(m.strip()) for m in rule["metric"].split("|")]
-    a, b = rule["a"], rule["b"]
-    fixed = b.startswith(("number:", "printed:"))
-    b = b.partition(":")[2].strip().replace("|", ", ") if fixed else _side(b)
-    premise = "premise: " if rule["test"].startswith("given ") else ""
-    return premise + _how(rule, metrics, _side(a), b)
+    log = metrics[0].startswith("log10 ")
+    bare = [m.removeprefix("log10 ") for m in metrics]
+    margin = rule["margin"] if " " not in rule["margin"] else ""
+    far = float(margin or 0)
+    size = f"a factor of {10**abs(far):.3g}" if log else f"{abs(far):g}"
+    by, more = (f" by {size} or more", f"by {size} or more ") if far > 0 else ("", "")
+    if far < 0 and test in ("below", "above"):  # it may lie on the other side, but not far
+        test, more = dict(below="above", above="below")[test], f"at most {size} "
+    found = {key: re.search(rf"{key}=(\w+)", rule["a"]) for key in ("over", "given")}
+    over, given = (named(m[1]) if m else "" for m in found.values())
+    says = SAYS if rule["b"] else SAYS_ALONE
+    return "premise: " * rule["test"].startswith("given ") + says[test].format(
+        m=bare[0], middle=bare[len(bare) // 2], last=bare[-1], a=_side(rule["a"]),
+        b=_other(rule["b"], log), size=size, by=by, more=more, over=over,
+        given=f" at equal {given}" * bool(given), percent=f"{100 * far:g}",
+        ends=rule["margin"].replace(" ", " and "))

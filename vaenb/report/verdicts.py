@@ -180,12 +180,13 @@ def _told(results: list[dict]) -> list[dict]:
     side the means of an undecided one lie, its text. Three and more that have not run are
     counted."""
     lines: dict[tuple, list[str]] = {}
-    several = len({t["data"] for t in results}) > 1
+    runs = {(t["experiment"], t["data"]) for t in results}
+    place = "data" if len({data for _, data in runs}) == len(runs) else "experiment"
     for t in results:
         leans = {True: "means agree", False: "means disagree"}.get(t.get("leans"), "")
         key = t["state"], leans if t["state"] == "undecided" else "", t["reason"]
         lines.setdefault(key, []).append(
-            asked(t) + f", on {t['data']}" * several)
+            asked(t) + f", {'on' if place == 'data' else 'in'} {t[place]}" * (len(runs) > 1))
     told = []
     for (state, leans, reason), tests in lines.items():
         what = f"{len(tests)} tests" if state == "not run" and tests[2:] else "; ".join(tests)

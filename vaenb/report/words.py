@@ -96,7 +96,7 @@ def _side(selector: str) -> str:
             said.append(named(value))
         elif key.endswith("!"):
             said.append(f"{named(key[:-1])} ≠ {value}")
-        elif equals and key not in ("over", "given", "rest"):
+        elif equals and key not in ("over", "given", "rest", "cnn"):  # the last is the grid's own
             said.append(f"{named(key)} = {value}")
     return ", ".join(said) or "all models"
 

@@ -736,7 +736,8 @@ def test_above_wants_the_margin(gap, place):
 
 def test_a_full_run_that_fails_refutes_whatever_the_others_were():
     row = dict.fromkeys(("id", "paper", "where", "claim", "note"), "")
-    test = dict(a="", b="", test="below", metric="m", reason="", experiment="", data="", margin="")
+    test = dict(a="", b="number: 1", test="below", metric="m", reason="", experiment="", data="",
+                margin="")
     told = _claim(row, [test | dict(state="fails", used=ablation(scale=FULL)),
                         test | dict(state="undecided", used=ablation())])
     assert told["state"] == "not reproduced" and told["profile"] == "full"

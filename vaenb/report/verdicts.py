@@ -229,10 +229,10 @@ def _claim(row: dict, results: list[dict]) -> dict:
         lines = out["lines"] or [dict(state="not run", leans="", text=reason)]
         return out | dict(state="not run", reason=reason, lines=lines)
     if not failed and states["holds"] < len(results):
-        open_ = without or [t for t in results if t["state"] != "holds"]
+        unsettled = without or [t for t in results if t["state"] != "holds"]
         real = [t for t in results if not t["test"].startswith("given ")]
         moot = any(t.get("leans") is False for t in without)
-        return out | dict(state="undecided", reason="; ".join(t["text"] for t in _told(open_)),
+        return out | dict(state="undecided", reason="; ".join(t["text"] for t in _told(unsettled)),
                           leans="" if moot else _leaning(real))
     full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
     told = "; ".join(t["text"] for t in out["lines"])

@@ -123,7 +123,7 @@ def test_the_budget_names_the_devices(clone):
 def test_a_figure_says_how_much_was_run_on_which_data(clone, monkeypatch, capsys):
     monkeypatch.setattr(plt, "show", lambda: None)
     fig = plt.figure()
-    chapter("cpu").finish(fig, [entry(0.1), entry(1.0)], [])
+    chapter("cpu").finish(fig, [entry(0.1), entry(1.0)], [], [entry(0.1)])
     assert fig.get_supxlabel() == "ours: cpu, reduced, 1 seed"
     told = "tetrominoes: cpu: 10 of 100 steps, 1 seed; a tenth of it"
     assert capsys.readouterr().out.strip() == told

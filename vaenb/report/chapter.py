@@ -107,13 +107,13 @@ class Chapter:
         short, lines = {}, {}
         for group in filter(None, map(records.largest, sets)):
             reduced = ", reduced" * (not all(map(records.is_full, group)))
-            short[f"{group[0]['profile']}{reduced}, {records.seeds_text(group)}"] = None
+            short.setdefault(group[0]["profile"] + reduced, []).append(group)
             names = sorted({r["data"]["name"] for r in group})
             notes = sorted({r["data"].get("note") or "" for r in group} - {""})
             told = "; ".join([records.scale_text(group), *notes])
             lines[f"{' and '.join(names)}: {told}"] = None
-        told = "; ".join(short) or "not run in this profile"
-        fig.supxlabel(f"ours: {told}", fontsize="small", color="0.35")
+        told = "; ".join(f"{how}, {records.seeds_text(*groups)}" for how, groups in short.items())
+        fig.supxlabel(f"ours: {told or 'not run in this profile'}", fontsize="small", color="0.35")
         plt.show()
         if lines:
             display(tables.Note(list(lines)))

@@ -356,9 +356,10 @@ def features(record: dict) -> str:
     return next((t[0].replace("the same data", "the data") for t in told if t), "")
 
 
-def seeds_text(found: list[dict]) -> str:
+def seeds_text(*sets: list[dict]) -> str:
     """How many seeds the settings have: "3 seeds", or "1 to 3 seeds" where some have fewer."""
-    least, most = (pick(map(len, seeds_of(found).values())) for pick in (min, max))
+    counts = [len(seeds) for found in sets for seeds in seeds_of(found).values()]
+    least, most = min(counts), max(counts)
     return f"{f'{least} to ' * (least != most)}{most} seed{'s' * (most != 1)}"
 
 

@@ -177,14 +177,15 @@ def _decide(rule, sets, sides, found) -> dict:
 
 def _told(results: list[dict]) -> list[dict]:
     """The tests in words, a line each or one for those with the same reason: its state, on which
-    side the means of an undecided one lie, its text. Three and more that have not run are
+    side the means of an undecided one lie, its text. More than two that have not run are
     counted."""
     lines: dict[tuple, list[str]] = {}
     runs = {(t["experiment"], t["data"]) for t in results}
     place = "data" if len({data for _, data in runs}) == len(runs) else "experiment"
     for t in results:
         leans = {True: "means agree", False: "means disagree"}.get(t.get("leans"), "")
-        key = t["state"], leans if t["state"] == "undecided" else "", t["reason"]
+        reason = t["reason"].partition(":")[0] if t["state"] == "not run" else t["reason"]
+        key = t["state"], leans if t["state"] == "undecided" else "", reason
         lines.setdefault(key, []).append(
             asked(t) + f", {'on' if place == 'data' else 'in'} {t[place]}" * (len(runs) > 1))
     told = []

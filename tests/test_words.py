@@ -1,9 +1,11 @@
 """Rules in words: what a reader is told that a test asks."""
 
+import json
 import re
 
 import pytest
 
+import vaenb
 from vaenb.report import tables, targets, verdicts
 from vaenb.report.words import NAMES, asked, named
 
@@ -67,3 +69,14 @@ def test_a_page_lists_every_test_with_its_sign():
     table = tables.verdicts([claim | dict(lines=lines, state="undecided")])
     assert "<ul><li>✓ a &lt; b</li><li>? c (means agree)</li></ul>" in table._repr_html_()
     assert "✓ a < b; ? c (means agree)" in repr(table)
+
+
+@pytest.mark.parametrize("chapter", sorted((vaenb.ROOT / "notebooks").glob("0*.ipynb")),
+                         ids=lambda path: path.stem)
+def test_a_verdict_in_the_prose_is_the_one_that_the_records_give(chapter):
+    states = {c["id"]: c["state"] for paper in targets.PAPERS for c in verdicts(paper)}
+    cells = json.loads(chapter.read_text("utf-8"))["cells"]
+    prose = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    said = "|".join(tables.SIGNS)
+    for claim, state in re.findall(rf"\b([CRILD]\d\d), ({said})\b", prose):
+        assert states[claim] == state, claim

@@ -1,4 +1,4 @@
-"""What the book adds to Sphinx: the scoreboard, and MathJax without a server."""
+"""What the book adds to Sphinx: the scoreboard, verdicts, and MathJax without a server."""
 
 from collections import Counter
 from functools import cache
@@ -29,14 +29,10 @@ def verdict(state: str, leans: str = "") -> str:
     return f'<td class="verdict">{escape(tables.state(state, leans))}</td>'
 
 
-def because(row: dict) -> str:
-    """The cell that says why, of a claim test by test, and at what scale our runs were."""
-    from vaenb.report import tables
-
-    scale = f'<br><span class="where">{escape(row["scale"])}</span>' if row["scale"] else ""
-    if "lines" in row:
-        return f'<td class="tests">{tables.items(escape(tables.why(row)))}{scale}</td>'
-    return f"<td>{escape(row['reason'])}{scale}</td>"
+def because(why: str, scale: str, kind: str = "") -> str:
+    """The cell that says why (HTML), and at what scale our runs were."""
+    scale = f'<br><span class="where">{escape(scale)}</span>' if scale else ""
+    return f'<td class="{kind}">{why}{scale}</td>'
 
 
 def table(head: str, rows: list[str], caption: str) -> str:
@@ -69,10 +65,13 @@ def brief() -> str:
 
 
 def claims(paper: str) -> str:
-    """One row a claim: what is said and where, what our runs say of it, and why."""
+    """One row a claim: what is said and where, what our runs say of it, and why, by tests."""
+    from vaenb.report.tables import items, why
+
     rows = [f'<th scope="row">{c["id"]}</th><td>{escape(c["claim"])} '
             f'<span class="where">({escape(c["where"])})</span></td>'
-            + verdict(c["state"], c["leans"]) + because(c)
+            + verdict(c["state"], c["leans"])
+            + because(items(escape(why(c))), c["scale"], "tests")
             for c in board()["claims"] if c["paper"] == paper]
     return table("|The paper says|Verdict|Because", rows, f"Claims of {paper}")
 
@@ -104,7 +103,8 @@ def numbers(paper: str) -> str:
                         + f'<td class="number theirs">{escape(theirs) or "–"}</td>'
                         + f'<td class="number ours">{ours}</td>'
                         + verdict(n["state"])
-                        + (because(n) if n["state"] not in UNMEASURED else "<td></td>"))
+                        + ("<td></td>" if n["state"] in UNMEASURED
+                           else because(escape(n["reason"]), n["scale"])))
         said = tally(Counter(n["state"] for n in cells))
         out.append(f"<details><summary>{escape(place)}: {len(cells)} numbers, {said}</summary>\n"
                    + table("Data|Model|Setting|Quantity|Theirs|Ours|Verdict|Because", rows, place)
@@ -126,6 +126,15 @@ class Scoreboard(SphinxDirective):
         if paper not in papers:
             raise self.error(f"no paper {paper!r}: it is one of {', '.join(papers)}")
         return [nodes.raw("", claims(paper) + numbers(paper), format="html")]
+
+
+def verdict_role(name, source, text, line, inliner, options=None, content=None):
+    """``{verdict}`L01` ``: the claim and its verdict as this build computes it."""
+    states = {c["id"]: c["state"] for c in board()["claims"]}
+    if text not in states:
+        said = inliner.reporter.error(f"no claim {text!r} in book/targets/claims.csv", line=line)
+        return [inliner.problematic(source, source, said)], [said]
+    return [nodes.Text(f"{text}, {states[text]}")], []
 
 
 def copy_mathjax(app, exception) -> None:
@@ -150,6 +159,7 @@ def name_charts(app, doctree, docname) -> None:
 
 def setup(app) -> dict:
     app.add_directive("scoreboard", Scoreboard)
+    app.add_role("verdict", verdict_role)
     app.connect("doctree-resolved", name_charts)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

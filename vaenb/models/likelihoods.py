@@ -9,6 +9,7 @@ section 3.1).
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ def _gaussian(mean, x, log_sigma):
     return -0.5 * error * (-2 * log_sigma).exp() - dims * (log_sigma + 0.5 * LOG_2PI)
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """What reads a decoder's output ``out`` [B, k * C, H, W] as a distribution over images.
 
     ``discrete``: log_prob is a mass over the 256 grey values (else a density on [0, 1]; the two
@@ -46,24 +47,24 @@ class Likelihood(nn.Module):
 
     discrete, proper = False, True
 
+    @abstractmethod
     def channels(self, c: int) -> int:
         """How many channels ``out`` needs for images of ``c`` channels: k * c."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_prob(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Nats for images ``x`` [B, C, H, W] in [0, 1], summed over dimensions: [B]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mean(self, out: torch.Tensor) -> torch.Tensor:
         """The distribution's mean: images [B, C, H, W] in [0, 1]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample(self, out: torch.Tensor, rng) -> torch.Tensor:
         """One draw for each output, images [B, C, H, W]; the noise is `vaenb.train.Rng`'s.
 
         Draws from a density may leave [0, 1].
         """
-        raise NotImplementedError
 
 
 class Pixelwise(Likelihood):

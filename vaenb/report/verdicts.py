@@ -191,12 +191,8 @@ def _told(results: list[dict]) -> list[dict]:
     told = []
     for (state, leans, reason), tests in lines.items():
         what = f"{len(tests)} tests" if state == "not run" and tests[2:] else "; ".join(tests)
-        told.append(dict(state=state, leans=leans, text=f"{what} → {_tidy(reason)}"))
+        told.append(dict(state=state, leans=leans, text=f"{what} → {named(reason)}"))
     return told
-
-
-def _tidy(reason: str) -> str:
-    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", named(reason))
 
 
 def _leaning(results: list[dict]) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from vaenb.report.selectors import parse
+
 TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate": "rate (nats)",
           "mi": "I(x;z) (nats)", "marginal_kl": "marginal KL (nats)", "mse": "squared error",
           "frechet": "Fréchet distance", "sigma2": "σ²", "steps_to_sigma": "steps to σ²",
@@ -53,6 +55,7 @@ def named(text: str) -> str:
     """A text with the names of metrics and settings in it as a reader knows them."""
     for sign, shown in ((" - ", " − "), ("!=", "≠"), (">=", "≥"), ("<=", "≤")):
         text = text.replace(sign, shown)
+    text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
     return re.sub(r"\w+", lambda m: NAMES.get(m[0], m[0]), text)
 
 
@@ -80,24 +83,16 @@ SAYS_ALONE = {  # without b: of metrics of the same runs
 }
 
 
-def _side(selector: str) -> str:
-    """The runs that a rule chooses, in words."""
-    _, colon, tail = selector.partition(":")
-    said = []
-    for part in (tail if colon else selector).split(";"):
-        key, equals, value = (p.strip() for p in part.partition("="))
-        if key in ("best", "argbest"):
-            name, _, by = value.removesuffix(" max").partition(" by ")
-            best = f"at its best {named(name).replace('+', ' and ')}"
-            said.append(best + f" (by {named(by)})" * bool(by))
-        elif key == "model":
-            said.append(value.replace("sigma-", "σ-"))
-        elif key == "where":
-            said.append(named(value))
-        elif key.endswith("!"):
-            said.append(f"{named(key[:-1])} ≠ {value}")
-        elif equals and key not in ("over", "given", "rest", "cnn"):  # the last is the grid's own
-            said.append(f"{named(key)} = {value}")
+def _side(chosen: dict) -> str:
+    """The runs that a selector (`vaenb.report.selectors.parse`) chooses, in words."""
+    said = [value.replace("sigma-", "σ-") if key == "model" else f"{named(key)} = {value}"
+            for key, value in chosen["is_"] if key != "cnn"]  # that one is the grid's own
+    said += [f"{named(key)} ≠ {value}" for key, value in chosen["not_"]]
+    said += [named(" ".join(condition)) for condition in chosen["where"]]
+    if wanted := chosen["best"] or chosen["argbest"]:
+        name, by, _ = wanted
+        said.append(f"at its best {named(name).replace('+', ' and ')}"
+                    + (f" (by {named(by)})" if by else ""))
     return ", ".join(said) or "all models"
 
 
@@ -108,7 +103,7 @@ def _other(b: str, log: bool) -> str:
         return f"{10**float(told):.3g}" if log else told
     if colon and kind == "printed":
         return told.replace("|", ", ")
-    return _side(b) if "=" in b else b
+    return _side(parse(b, "")) if "=" in b else b
 
 
 def asked(rule: dict) -> str:
@@ -123,11 +118,11 @@ def asked(rule: dict) -> str:
     by, more = (f" by {size} or more", f"by {size} or more ") if far > 0 else ("", "")
     if far < 0 and test in ("below", "above"):  # it may lie on the other side, but not far
         test, more = dict(below="above", above="below")[test], f"at most {size} "
-    found = {key: re.search(rf"{key}=(\w+)", rule["a"]) for key in ("over", "given")}
-    over, given = (named(m[1]) if m else "" for m in found.values())
+    chosen = parse(rule["a"], "")
+    over, given = (named(chosen[key] or "") for key in ("over", "given"))
     says = SAYS if rule["b"] else SAYS_ALONE
     return "premise: " * rule["test"].startswith("given ") + says[test].format(
-        m=bare[0], middle=bare[len(bare) // 2], last=bare[-1], a=_side(rule["a"]),
+        m=bare[0], middle=bare[len(bare) // 2], last=bare[-1], a=_side(chosen),
         b=_other(rule["b"], log), size=size, by=by, more=more, over=over,
         given=f" at equal {given}" * bool(given), percent=f"{100 * far:g}",
         ends=rule["margin"].replace(" ", " and "))

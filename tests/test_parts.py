@@ -131,7 +131,7 @@ def test_what_is_not_finite_is_told_and_never_saved(tmp_path):
     saved = Saved(tmp_path, parts, dict(seed=3), "test", dict(at=0))
     with torch.no_grad():
         parts.model.decoder.bias[0] = float("nan")
-    with pytest.raises(VaenbError, match=r"not finite \(at 5, seed 3\): what was saved before"):
+    with pytest.raises(VaenbError, match=r"not finite \(by batch 5, seed 3\): what was saved"):
         saved.save()
     with pytest.raises(VaenbError, match="not finite"):
         saved.check(float("inf"))

@@ -153,7 +153,8 @@ class Saved:
         fine = math.isfinite(loss) and all(
             bool(p.isfinite().all()) for p in self.parts.model.parameters())
         if not fine:
-            at = {k: self.facts[k] for k in ("epoch", "at", "steps") if k in self.facts}
+            names = dict(epoch="epoch", at="batch", steps="step")
+            at = {name: self.facts[k] for k, name in names.items() if k in self.facts}
             where = ", ".join(f"{k} {v}" for k, v in (at | self.row).items())
-            raise NotFinite(f"training met a number that is not finite ({where}): what was saved "
-                            f"before is kept; take a smaller learning rate")
+            raise NotFinite(f"training met a number that is not finite (by {where}): what was "
+                            f"saved before is kept; take a smaller learning rate")

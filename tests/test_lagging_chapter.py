@@ -160,7 +160,8 @@ def test_a_loss_that_is_no_number_says_where(chapter, monkeypatch, tmp_path, sec
     monkeypatch.setitem(chapter, "spent", broken)
     if seconds:
         monkeypatch.setattr(train.parts, "SAVE_SECONDS", seconds)
-    with pytest.raises(train.NotFinite, match=r"by epoch 0, batch \d+, step \d+, model VAE, seed 3\)"):
+    where = r"by epoch 0, batch \d+, step \d+, model VAE, seed 3\)"
+    with pytest.raises(train.NotFinite, match=where):
         whole(chapter, "synthetic", dict(model="VAE"), tmp_path)
     assert not list(tmp_path.iterdir())  # no broken model is saved
     _, saved = whole(chapter, "synthetic", dict(model="VAE", speed=50))  # a result, in Table 10

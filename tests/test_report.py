@@ -563,6 +563,13 @@ def test_no_printed_cell_is_lost_where_settings_differ_in_words_alone():
     assert shown == len(printed) > 20 and len({row[0][0] for row in table.rows}) == len(table.rows)
 
 
+def test_settings_stand_in_the_names_and_not_in_columns():
+    table = tables.theirs_and_ours("dueling-decoders", "Table 8", "Fashion MNIST", [])
+    assert [name for name, _ in table.over[1:]] == [
+        "negative ELBO", "distortion", "rate", "semantic reconstruction accuracy"]
+    assert all("latent=" in row[0][0] for row in table.rows) and len(table.rows) == 5
+
+
 def test_theirs_and_ours_shows_both_and_where_ours_is_from():
     found = shared([-899.0, -895.0, -897.0], scale=REDUCED)
     table = tables.theirs_and_ours(PAPER, "Table 3", "MNIST", found)

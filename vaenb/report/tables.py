@@ -129,9 +129,10 @@ def caption(found: list[dict]) -> str:
 
 
 def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> Table:
-    """A column of a printed table beside our means; a row a model and setting of the paper."""
+    """The printed results of a table beside our means; a row a model and setting of the paper."""
     rows: dict[tuple[str, str], dict[str, dict]] = {}
-    cells = [c for c in targets.cells(paper) if (c["table"], c["dataset"]) == (table, dataset)]
+    cells = [c for c in targets.cells(paper) if c["kind"] == "result"
+             and (c["table"], c["dataset"]) == (table, dataset)]
     metrics = list(dict.fromkeys(c["metric"] for c in cells))
     many = Counter((c["model"], c["metric"]) for c in cells if "=" not in c["setting"])
     for cell in cells:

@@ -568,6 +568,9 @@ def test_settings_stand_in_the_names_and_not_in_columns():
     assert [name for name, _ in table.over[1:]] == [
         "negative ELBO", "distortion", "rate", "semantic reconstruction accuracy"]
     assert all("latent=" in row[0][0] for row in table.rows) and len(table.rows) == 5
+    learned = tables.theirs_and_ours(PAPER, "Table 1", "SVHN", [])  # a result in one row
+    assert [name for name, _ in learned.over[1:]][0] == "beta"
+    assert all(row[1][1] != "the paper prints none" for row in learned.rows)
 
 
 def test_theirs_and_ours_shows_both_and_where_ours_is_from():

@@ -131,15 +131,16 @@ def caption(found: list[dict]) -> str:
 def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> Table:
     """The printed results of a table beside our means; a row a model and setting of the paper."""
     rows: dict[tuple[str, str], dict[str, dict]] = {}
-    cells = [c for c in targets.cells(paper) if c["kind"] == "result"
-             and (c["table"], c["dataset"]) == (table, dataset)]
-    metrics = list(dict.fromkeys(c["metric"] for c in cells))
+    cells = [c for c in targets.cells(paper) if (c["table"], c["dataset"]) == (table, dataset)]
+    # a column of settings alone says nothing that the row's name does not
+    results = {c["metric"] for c in cells if c["kind"] == "result"}
+    metrics = list(dict.fromkeys(c["metric"] for c in cells if c["metric"] in results))
     many = Counter((c["model"], c["metric"]) for c in cells if "=" not in c["setting"])
     for cell in cells:
         told = "=" in cell["setting"] or many[cell["model"], cell["metric"]] > 1
         setting = cell["setting"] if told else ""
         rows.setdefault((cell["model"], setting), {})[cell["metric"]] = cell
-    if not rows:
+    if not metrics:
         raise VaenbError(f"{paper} prints no {table} for {dataset!r}: the names stand in "
                          f"book/targets/{paper}.csv")
     body, used = [], []

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import random
+import sys
 from collections import Counter
 
 import numpy as np
@@ -651,6 +652,17 @@ def test_the_style_is_opaque_and_light():
         figures.style()
         assert matplotlib.colors.to_rgba(matplotlib.rcParams["figure.facecolor"]) == (1, 1, 1, 1)
         assert tuple(matplotlib.rcParams["figure.figsize"]) == figures.WIDE
+
+
+def test_a_notebook_gets_the_style_sheet_of_the_book(monkeypatch):
+    import matplotlib
+
+    shown = []
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    with matplotlib.rc_context():
+        figures.style()
+    assert shown[0].data.startswith("<style>") and ".vae-pages" in shown[0].data
 
 
 def test_one_legend_names_each_thing_once():

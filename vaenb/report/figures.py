@@ -1,9 +1,11 @@
 """One look for all figures: sizes, colours, and image strips."""
 
 import io
+import sys
 
 import numpy as np
 
+import vaenb
 from vaenb.errors import VaenbError
 
 WIDE, SQUARE = (9.0, 3.4), (4.4, 4.0)  # inches, for every chapter
@@ -49,9 +51,18 @@ _MARKERS = "osD^vP*X"
 
 
 def style() -> None:
-    """Set matplotlib to the book's look; an opaque white ground reads on any page."""
+    """Set matplotlib to the book's look; an opaque white ground reads on any page.
+
+    A notebook gets the book's style sheet, so that its tables and pages of pictures look and work
+    as in the book.
+    """
     import matplotlib as mpl
 
+    if "ipykernel" in sys.modules:
+        from IPython.display import HTML, display
+
+        sheet = (vaenb.ROOT / "book" / "_static" / "vae.css").read_text("utf-8")
+        display(HTML(f"<style>{sheet}</style>"))
     mpl.rcParams.update({
         "figure.figsize": WIDE, "figure.dpi": 110, "savefig.dpi": 110,
         "figure.constrained_layout.use": True, "figure.facecolor": _PAPER,

@@ -21,7 +21,7 @@ TITLES = {"neg_elbo": "−ELBO (nats)", "distortion": "distortion (nats)", "rate
           "train_seconds": "seconds", "exploded": "share exploded",
           "mlp_accuracy": "read by MLP", "linear_accuracy": "read linearly",
           "mlp_accuracy_test": "read by MLP, fitted on test codes",
-          "label_distortion": "H(y|z) (nats)", "reconstruction_accuracy": "read in x′",
+          "label_distortion": "label distortion (nats)", "reconstruction_accuracy": "read in x′",
           "reconstruction_accuracy_all": "read in x′, all",
           "supervised_accuracy": "accuracy on the target",
           "kept": "read in x′ / by MLP", "knn_accuracy": "5 neighbours"}

@@ -126,6 +126,18 @@ def test_a_batch_is_the_printed_one_in_full_alone(chapter):
         chapter["profile"] = "recorded"
 
 
+@pytest.mark.parametrize("form", ["thresholded", "stochastic", "mnist", "fashion"])
+def test_full_trains_the_papers_grid_on_each_set_and_nothing_twice(form, monkeypatch):
+    monkeypatch.setenv("VAENB_PROFILE", "full")
+    plan = cells("05_dueling_decoders", until="run")["PLAN"]
+    plain = [r | dict(cnn=int(r["model"] == "CNN")) for name, (where, rows) in plan.items()
+             if where == form and name not in ("targets", "figure4") for r in rows]
+    assert len({repr(sorted(r.items())) for r in plain}) == len(plain)
+    counts = {name: sum(r["model"] == name for r in plain)
+              for name in ("PixelCNN", "CNN", "Dueling Decoder")}
+    assert counts == {"PixelCNN": 12, "CNN": 12, "Dueling Decoder": 24}  # section 4
+
+
 def test_codes_that_are_all_the_same_are_laid_out_too(chapter):
     same = np.ones((30, 16))
     assert chapter["plane"](same).shape == (30, 2) and np.isfinite(chapter["plane"](same)).all()

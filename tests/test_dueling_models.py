@@ -182,6 +182,27 @@ def test_the_mixture_is_torchs_and_integrates_to_one():
     assert abs(log_mixture(grid, parts).exp().sum() * 0.1**2 - 1) < 1e-6
 
 
+def test_a_part_too_far_off_for_a_number_weighs_nothing():
+    torch.manual_seed(0)
+    below = torch.ones(64, 64).tril(-1)
+    near, steep = torch.eye(64) + 0.01 * below, 0.1 * torch.eye(64) - 0.4 * below
+    mean, factor = torch.randn(2, 64), torch.stack([near, steep])  # u grows fivefold at each row
+    z = mean[:1] + torch.randn(3, 64)
+    u = torch.linalg.solve_triangular(steep, (z - mean[1]).T, upper=False)
+    assert not u.square().sum(0).isfinite().any()
+    both = [v.clone().requires_grad_() for v in (mean, factor, z)]
+    value = log_mixture(both[2], FullGaussian(*both[:2]))
+    one = [v.clone().requires_grad_() for v in (mean[:1], factor[:1], z)]
+    alone = log_mixture(one[2], FullGaussian(*one[:2]))
+    assert torch.allclose(value, alone - math.log(2), rtol=1e-5)
+    for total in (value, alone):
+        total.sum().backward()
+    for with_it, without in zip(both, one, strict=True):
+        assert torch.allclose(with_it.grad[: len(without)], without.grad, rtol=1e-4, atol=1e-5)
+    assert not both[0].grad[1].any() and not both[1].grad[1].any()
+    assert log_mixture(z, FullGaussian(mean[1:], factor[1:])).eq(-torch.inf).all()
+
+
 def test_draws_from_the_mixture():
     mean, factor = torch.arange(5.0)[:, None].expand(5, 2), 1e-3 * torch.eye(2)
     parts = FullGaussian(mean, factor.expand(5, 2, 2))
@@ -214,6 +235,15 @@ def test_the_rate_is_zero_where_all_pseudo_inputs_are_the_image():
     model.prior.raw.data.copy_(x.expand(6, -1, -1, -1))
     rates = torch.cat([model(x, Rng.of(seed)).rate for seed in range(5)])
     assert rates.abs().max() < 1e-12
+
+
+def test_the_rate_is_that_of_the_code_that_was_drawn():
+    model, x = vae(), images(3)
+    nats = model(x, Rng.of(0))
+    q = model.posterior(x)
+    assert torch.equal(nats.z, q.place(Rng.of(0).normal_like(q.mean)[:, None])[:, 0])
+    expected = normal(q).log_prob(nats.z) - model.log_prior(nats.z)
+    assert torch.allclose(nats.rate, expected, rtol=1e-9, atol=1e-9)
 
 
 # --- what a decoder says ------------------------------------------------------------------------

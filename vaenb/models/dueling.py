@@ -15,7 +15,7 @@ from vaenb.errors import VaenbError
 from vaenb.models.auxiliary import Auxiliary, Bags, Gradient, check_pixels
 from vaenb.models.conv import VAE, check_images
 from vaenb.models.discrete import LogisticMixture
-from vaenb.models.latents import FullGaussian
+from vaenb.models.latents import FullGaussian, standard_normal_log_prob
 from vaenb.models.likelihoods import Bernoulli
 from vaenb.models.shifted import check_sizes, shifted_pixel_cnn
 from vaenb.models.vamp import PseudoInputs, log_mixture, sample_mixture
@@ -78,10 +78,12 @@ class DuelingVAE(VAE):
         ones, for one that reads grey values).
         """
         q = self.posterior(x)
-        z = q.sample(rng)
+        u = rng.normal_like(q.mean)
+        z = q.place(u[:, None])[:, 0]
         out = self._out(x, z)
         distortion = -self.likelihood.log_prob(out, x)
-        rate = q.log_prob(z) - self.log_prior(z)
+        # e(z|x) by the noise itself: to solve for it again costs digits where L is nearly singular
+        rate = standard_normal_log_prob(u) - q.log_volume - self.log_prior(z)
         beside = torch.zeros_like(rate)
         if self.auxiliary is not None:
             beside = -self.auxiliary.log_prob(x if target is None else target, z)

@@ -28,12 +28,19 @@ class PseudoInputs(nn.Module):
 def log_mixture(z: torch.Tensor, parts: FullGaussian) -> torch.Tensor:
     """Log density of codes ``z`` [..., Z] in nats under the even mixture of ``parts`` [K]: [...].
 
-    By one batched triangular solve, which holds K x Z numbers a code.
+    A part too far from a code for its distance to be a number weighs nothing, in the value and in
+    the gradient. That is common with many latents: to solve with a triangular matrix can grow by
+    a factor at each of its rows. By two batched solves, which hold K x Z numbers a code.
     """
     count, latents = parts.mean.shape
     shift = z.reshape(-1, latents).T - parts.mean[:, :, None]  # [K, Z, codes]
+    rough = torch.linalg.solve_triangular(parts.factor.detach(), shift.detach(), upper=False)
+    far = ~rough.square().sum(1).isfinite()  # [K, codes]
+    # before the solve, not after: the gradient of an infinite u is not a number, even times 0
+    shift = shift.masked_fill(far[:, None], 0.0)
     u = torch.linalg.solve_triangular(parts.factor, shift, upper=False)
     log_parts = standard_normal_log_prob(u.mT) - parts.log_volume[:, None]
+    log_parts = log_parts.masked_fill(far, -torch.inf)
     return (log_parts.logsumexp(0) - math.log(count)).view(z.shape[:-1])
 
 

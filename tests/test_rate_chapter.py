@@ -268,7 +268,7 @@ def test_the_rate_distortion_plane(cpu, monkeypatch, capsys):
 def test_a_model_that_diverged_is_left_out_of_the_tables(cpu):
     broken = record("3-layer MLP", 0.5, seed=2, diverged=1.0)
     good = [record("3-layer MLP", 0.5, seed=s, active_units=s, rate=1.0, distortion=2.0 - s,
-                   train_distortion=1.0, gap=1.0 - s) for s in (0, 1)]
+                   train_distortion=1.0, train_rate=1.0, gap=1.0 - s) for s in (0, 1)]
     told = repr(cpu["pairs"]([*good, broken]))
     assert "1, mean 1.0" in told and told == repr(cpu["pairs"](good))
     assert "0, 1, nan" in repr(cpu["beside"](good, [*good, broken]))

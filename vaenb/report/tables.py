@@ -219,7 +219,8 @@ def verdicts(claims: list[dict]) -> Table:
     return Table(["claim", "what it says", "verdict", "why"], body,
                  "Verdicts follow the rules in book/targets/tests.csv; scale on hover. A line is "
                  "a test: ✓ it holds, ✗ it fails, ? undecided, – not run; behind the arrow, what "
-                 "came out. Each is made for the claim and against it: neither p is small where "
-                 "both are above 0.05 after Holm's correction for all tests of the paper. In "
-                 "brackets the 95 % interval. On which side the means of an undecided claim lie "
-                 "is a hint, not a verdict.")
+                 "came out. Each test is made twice, for the claim and against it; where neither "
+                 "p is below 0.05 it stays undecided. Each p is first raised for the number of "
+                 "tests made of the same paper (Holm's correction). In brackets the 95 % "
+                 "interval. On which side the means of an undecided claim lie is a hint, not a "
+                 "verdict.")

@@ -122,10 +122,13 @@ def caption(found: list[dict]) -> str:
     if not found:
         return "ours: not run in this profile"
     notes = {r["data"].get("note") for r in found} - {None}
-    spread = max(map(len, records.seeds_of(found).values())) > 1
-    return (f"Our runs: {records.scale_text(found)}. "
-            f"{'Mean ± standard deviation over seeds. ' * spread}"
-            f"Data: {'; '.join(sorted(notes))}.")
+    return f"Our runs: {records.scale_text(found)}. Data: {'; '.join(sorted(notes))}."
+
+
+def _of_means(found: list[dict]) -> str:
+    """The caption of a table whose cells are means with their spread."""
+    several = any(len(seeds) > 1 for seeds in records.seeds_of(found).values())
+    return caption(found) + " Mean ± standard deviation over seeds." * several
 
 
 def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> Table:
@@ -162,7 +165,7 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
             row.append((text, told, "ours"))
         body.append(row)
     over = [(f"{table}, {dataset}", 1), *((metric, 2) for metric in metrics)]
-    return Table(["", *["theirs", "ours"] * len(metrics)], body, caption(used), over)
+    return Table(["", *["theirs", "ours"] * len(metrics)], body, _of_means(used), over)
 
 
 def ours(found: list[dict], metrics: list[str], label) -> Table:
@@ -179,7 +182,8 @@ def ours(found: list[dict], metrics: list[str], label) -> Table:
             told = f"{n} of {len(group)} runs have a value"
             row.append((_ours(*numbers, n, group[0]["profile"]), told, "ours"))
         body.append(row)
-    return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body, caption(found))
+    return Table(["setting", *(TITLES.get(m, m) for m in metrics)], body,
+                 _of_means(found))
 
 
 def scales(profiles: dict[str, dict]) -> Table:

@@ -410,8 +410,9 @@ def test_the_auxiliary_decoder_brings_the_rate_back():
 @pytest.mark.parametrize(("change", "words"), [
     (dict(latents=0), "latents is 0 and must be at least 1"),
     (dict(latents=1.5), "latents is 1.5 and must be a whole number"),
-    (dict(width=0), "width is 0"), (dict(filters=0), "width is 0"),
-    (dict(more=-1), "more is -1"), (dict(beside="histogram", hidden=0), "hidden is 0"),
+    (dict(width=0), "width is 0"), (dict(filters=0), "filters is 0"),
+    (dict(more=-1), "more is -1"), (dict(more=1.5), "more is 1.5 and must be a whole number"),
+    (dict(beside="histogram", hidden=0), "hidden is 0"),
     (dict(pseudo_inputs=0), "pseudo_inputs is 0 and must be at least 1"),
     (dict(side=27), "the side is 27 and must be one that 4 divides"),
     (dict(decoder="mlp"), "the decoder 'mlp' is unknown: take pixelcnn or cnn"),
@@ -420,6 +421,13 @@ def test_the_auxiliary_decoder_brings_the_rate_back():
 def test_impossible_models(change, words):
     with pytest.raises(VaenbError, match=words):
         dueling_vae(**change)
+
+
+def test_targets_of_another_shape():
+    model, x, rng = vae("cnn", "histogram"), images(4), Rng.of(0, "noise")
+    for target in (x[:2], x[:, :, :2], torch.zeros(4, 1, 16, 16)):
+        with pytest.raises(VaenbError, match="target is .* and the images are 4x1x8x8: give it o"):
+            model(x, rng, target)
 
 
 def test_targets_that_do_not_fit_the_pixels():

@@ -266,7 +266,7 @@ def test_the_cache_is_at_least_five_times_faster():
 @pytest.mark.parametrize(("change", "words"), [
     (dict(latents=0), "latents is 0 and must be at least 1"),
     (dict(width=0), "width is 0 and must be at least 1"),
-    (dict(more=-1), "more is -1 and must be at least 0"),
+    (dict(more=-1), "more is -1 and must be a whole number, at least 0"),
     (dict(side=30), "the side is 30 and must be one that 4 divides, as it is halved twice"),
     (dict(side=0), "the side is 0 and must be one that 4 divides"),
 ])  # fmt: skip

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from vaenb.errors import VaenbError
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.auxiliary import Auxiliary, Bags, Gradient, check_pixels
 from vaenb.models.conv import VAE, check_images
 from vaenb.models.discrete import LogisticMixture
@@ -74,9 +74,17 @@ class DuelingVAE(VAE):
     def forward(self, x: torch.Tensor, rng, target: torch.Tensor | None = None) -> Dueled:
         """Where the nats of images [B, 1, side, side] went, by one draw of z.
 
-        ``target`` takes the images' place for the auxiliary decoder (the 8-bit images of binary
-        ones, for one that reads grey values).
+        ``target`` [B, 1, side, side] takes the images' place for the auxiliary decoder (the 8-bit
+        images of binary ones, for one that reads grey values). That pixels are such as both
+        decoders read is not looked at here: see `check`. Raises VaenbError for images of another
+        side and a target of another shape.
         """
+        if target is not None and target.shape != x.shape:
+            shapes = ("x".join(map(str, v.shape)) for v in (target, x))
+            raise VaenbError(
+                "the auxiliary decoder's target is {} and the images are {}: give it one image "
+                "each, of their side".format(*shapes)
+            )
         q = self.posterior(x)
         u = rng.normal_like(q.mean)
         z = q.place(u[:, None])[:, 0]
@@ -221,11 +229,13 @@ def dueling_vae(
     code to the PixelCNN's streams is one layer here, and starts with a deviation of 0.03 at the
     full size (PixelCNN++'s public code: 0.05; as a layer for each stream it would be 0.12).
 
-    Raises VaenbError for other names, a side that 4 does not divide, and sizes below 1.
+    Before training call its ``check`` on the images. Raises VaenbError for other names, a side
+    that 4 does not divide, and sizes below 1.
     """
     likelihood = LogisticMixture(5) if grey else Bernoulli()
     encoder, prior = full_encoder(latents, width, side), PseudoInputs(pseudo_inputs, side)
     if decoder == "pixelcnn":
+        at_least_one(filters=filters)
         kind, net = PixelDuelingVAE, shifted_pixel_cnn(likelihood, latents, filters, more, side)
     elif decoder == "cnn":
         kind, net = DuelingVAE, conv_decoder(latents, likelihood.channels(1), width, side)

@@ -166,8 +166,8 @@ def shifted_pixel_cnn(
     Raises VaenbError for a side that 4 does not divide, and sizes below 1 (``more``: below 0).
     """
     check_sizes(side, latents=latents, width=width)
-    if more < 0:
-        raise VaenbError(f"more is {more} and must be at least 0")
+    if more < 0 or more != int(more):
+        raise VaenbError(f"more is {more} and must be a whole number, at least 0")
     keep = (SAME,) * (1 + more)
     kinds = (SAME, SAME, HALF, *keep, HALF, *keep, DOUBLE, *keep, DOUBLE, *keep)
     return ShiftedPixelCNN(likelihood, side, latents, width, kinds)

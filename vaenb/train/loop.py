@@ -163,7 +163,8 @@ def _checked_rows(sweep) -> list[dict]:
                 )
             if value < 0 and name.startswith(("beta", "lam")):
                 raise VaenbError(
-                    f"setting {name!r} of sweep row {k} is {value} and must not be below 0"
+                    f"setting {name!r} of sweep row {k} is {value} and must not be below 0: "
+                    f"take 0 to leave its term out"
                 )
         if not isinstance(row.get("seed", 0), int):
             raise VaenbError(

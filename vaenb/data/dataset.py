@@ -63,7 +63,8 @@ class DataSet:
             if y is None or y.max() >= classes:
                 told = "has none" if y is None else f"goes up to {y.max()}"
                 raise VaenbError(f"labels 0 to {classes - 1} are needed and {part}_y of the set "
-                                 f"{self.name} {told}: put a copy with them into its place")
+                                 f"{self.name} {told}: set VAENB_DATA to a folder that holds a "
+                                 f"{self.name}.npz with them")
         return self
 
     @cached_property

@@ -51,13 +51,15 @@ class Parts:
 
         Returns the norm [] of each part's gradient before clipping, tensors on the device.
         """
-        self.model.zero_grad(set_to_none=True)
+        every = [p for group in self.parameters.values() for p in group]
+        for p in every:  # a walk through the modules would cost 1 to 2 % of a small model's step
+            p.grad = None
         loss.backward()
         norms = {name: torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
                  for name, group in self.parameters.items()}
         if self.clip:
             whole = torch.linalg.vector_norm(torch.stack(list(norms.values())))
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip, whole)
+            torch.nn.utils.clip_grads_with_norm_(every, self.clip, whole)
         for name in names:
             self.optimisers[name].step()
         return norms

@@ -121,6 +121,7 @@ def test_impossible_requests_are_refused():
         lambda: measure.information(mean, nan),
         lambda: measure.information(mean, mean, draws=0),
         lambda: measure.active_units(mean[:1]),
+        lambda: measure.active_units(nan),
     ):
         with pytest.raises(VaenbError):
             bad()

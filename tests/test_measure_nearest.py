@@ -50,6 +50,8 @@ def test_memorised_is_nearer_to_a_training_image_than_to_the_input():
     back = torch.stack([torch.full((1, 2, 2), v) for v in (0.1, 0.35, 0.9)])
     assert measure.memorised(back, x, train).tolist() == [True, False, True]
     assert measure.memorised(back[:2], train, train).tolist() == [False, True]
+    with pytest.raises(VaenbError, match="must have the same shape"):
+        measure.memorised(back, x[:1], train)
 
 
 def test_the_floor_is_the_least_cross_entropy():

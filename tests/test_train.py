@@ -223,7 +223,7 @@ def test_parameters_in_any_memory_layout():
 
     def loss(model, x, hp):
         value, extras = elbo(model, x, hp)
-        return value * model.scale.square(), extras
+        return value * model.scale.square() + model.fixed.square().sum(), extras
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -237,9 +237,11 @@ def test_parameters_in_any_memory_layout():
         optimiser.zero_grad()
         loss(reference, x, hp)[0].backward()
         optimiser.step()
-    runs = go(steps=5, make=Odd, loss=loss)
-    assert distance(runs[0], reference) < 1e-12
-    assert torch.equal(runs[0].fixed, torch.ones(3).double())
+    for chunk in (1, 2):
+        rows = [dict(seed=1, beta=0.5), dict(seed=2, beta=0.5)]
+        runs = go(rows, steps=5, make=Odd, loss=loss, chunk=chunk)
+        assert distance(runs[0], reference) < 1e-12
+        assert torch.equal(runs[0].fixed, torch.ones(3).double())
 
 
 def test_the_small_vae_in_channels_last_trains_as_in_torch():
@@ -612,6 +614,36 @@ def helped(model, x, hp):
     return capped(value), extras
 
 
+def test_what_a_model_does_is_part_of_the_name(tmp_path, monkeypatch):
+    """A method of a reader's own module, one of its base, and the source of vaenb's networks."""
+    class Twice(Small):
+        def forward(self, x, rng):
+            return super().forward(x, rng)
+
+    usual, names = Twice.forward, set()
+
+    def other(self, x, rng):
+        return usual(self, x.flip(0), rng)
+
+    for count, change in ((1, None), (1, None), (2, (Twice, "forward", other)),
+                          (3, (Small, "helper", lambda self: 1)),
+                          (4, (checkpoint, "SOURCE", "another"))):
+        if change:
+            monkeypatch.setattr(*change, raising=False)
+        go(steps=3, make=Twice, checkpoint=tmp_path)
+        names = {path.name for path in tmp_path.iterdir()}
+        assert len(names) == count
+
+
+def test_no_best_model_of_a_member_that_broke_before_its_first_validation():
+    def broken(model, x, hp):
+        value, extras = elbo(model, x, hp)
+        return value * float("nan"), extras
+
+    runs = go(loss=broken, steps=6, valid=X[:9], best="loss")
+    assert not runs.alive[0] and runs.best == [None] and runs.best_step == [0]
+
+
 def test_a_function_that_the_loss_calls_is_part_of_the_name(tmp_path, monkeypatch):
     go(steps=3, loss=helped, checkpoint=tmp_path)
     go(steps=3, loss=helped, checkpoint=tmp_path)
@@ -814,6 +846,7 @@ BAD = [
     (dict(every=0), "every is 0"),
     (dict(batch=0), "batch is 0"),
     (dict(batch=51), "batch 51 is larger than the 50 training items"),
+    (dict(valid=X[:0]), "the validation data are empty: give at least one item"),
     (dict(lr=-1e-3), "lr is -0.001 and must be a number above 0"),
     (dict(lr=math.nan), "lr is nan"),
     (dict(lr="fast"), "lr is 'fast'"),

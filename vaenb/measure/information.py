@@ -155,10 +155,13 @@ def active_units(means: torch.Tensor) -> tuple[int, torch.Tensor]:
     """How many codes have a posterior mean that varies over images, and all variances [Z].
 
     Active is Var_x E[z|x] > 0.01 (Burda et al. 2016), over the posterior means [N, Z] of a set,
-    divided by N - 1. Raises VaenbError for fewer than two images.
+    divided by N - 1. Raises VaenbError for fewer than two images, and means that are not finite.
     """
     means = torch.as_tensor(means)
     if means.ndim != 2 or len(means) < 2:
         raise VaenbError(f"active units need means [images >= 2, codes], got {tuple(means.shape)}")
+    if not means.isfinite().all():
+        raise VaenbError("some posterior means are not finite: the model has diverged, train it "
+                         "with a smaller learning rate")
     variances = means.detach().double().var(0)
     return int((variances > 0.01).sum()), variances

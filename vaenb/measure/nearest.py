@@ -15,7 +15,7 @@ def nearest(x, reference) -> tuple[torch.Tensor, torch.Tensor]:
     ``x`` [N, ...] and ``reference`` [M, ...] are images of the same shape, uint8 or float in
     [0, 1]; the work is done where ``reference`` lies. Distances are exact: a matrix product finds
     candidates in float32, and the distances to these are taken in float64 from the images
-    themselves, so that an image among the references has distance 0. Of equal ones the first.
+    themselves, so that an image among the references has distance 0. Of equal ones it is one.
     Raises VaenbError for shapes that differ and for no reference.
     """
     if x.shape[1:] != reference.shape[1:] or len(reference) == 0:
@@ -41,7 +41,11 @@ def memorised(reconstructions, x, train) -> torch.Tensor:
 
     Bozkurt et al. 2021, section 4.4. All are images [N, ...] of the same shape, uint8 or float in
     [0, 1]; l2 distance of the pixels. A poor reconstruction counts too, whatever it resembles.
+    Raises VaenbError for shapes that differ.
     """
+    if reconstructions.shape != x.shape:
+        raise VaenbError(f"reconstructions {tuple(reconstructions.shape)} and their inputs "
+                         f"{tuple(x.shape)} must have the same shape")
     made, given = (floats(v).flatten(1).cpu().double() for v in (reconstructions, x))
     own = (made - given).square().sum(1).sqrt()
     return nearest(reconstructions, train)[0] < own.float()

@@ -14,6 +14,16 @@ from vaenb.files import whole
 LAYOUT = 2  # of the files: raised when what they hold changes
 
 
+def _source() -> str:
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(p for part in ("models", "train") for p in (package / part).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+SOURCE = _source()  # of networks and steps as imported, not as edited during a long run
+
+
 def _code(function, above=()) -> str:
     """What a function does, whatever file and line it stands in.
 
@@ -75,15 +85,19 @@ def fingerprint(loss, lr, steps, batch, clip, every, data, valid=None, *more) ->
 
 
 class Checkpoint:
-    """One member's file in ``folder``, named by all that its path depends on."""
+    """One member's file in ``folder``, named by all that its path depends on.
+
+    That is `fingerprint`, the row, the model's first values, the source of vaenb's networks and
+    training, and the methods of a reader's own modules.
+    """
 
     def __init__(self, folder, prints: str, row: dict, model):
         layout = [(n, tuple(t.shape)) for n, t in model.state_dict().items()]
         initial = hashlib.sha256()
         for tensor in model.state_dict().values():
             initial.update(tensor.cpu().contiguous().numpy().tobytes())
-        facts = [prints, sorted(row.items()), layout, repr(model), initial.hexdigest()]
-        name = repr(tuple(facts + _attributes(model)))
+        facts = [prints, sorted(row.items()), layout, repr(model), initial.hexdigest(), SOURCE]
+        name = repr(tuple(facts + _attributes(model) + _methods(model)))
         self.path = Path(folder) / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.npz"
 
     def load(self):
@@ -128,11 +142,24 @@ class Checkpoint:
             ) from None
 
 
+def _own(kind: type) -> bool:
+    """Whether a class is a reader's: torch's and vaenb's show or name theirs."""
+    return kind.__module__.split(".")[0] not in ("torch", "vaenb", "builtins", "typing", "abc")
+
+
+def _methods(model) -> list:
+    """What the methods of a reader's own modules do."""
+    kinds = {kind for module in model.modules() for kind in type(module).__mro__ if _own(kind)}
+    return [(kind.__qualname__, name, _code(value))
+            for kind in sorted(kinds, key=lambda kind: kind.__qualname__)
+            for name, value in sorted(vars(kind).items()) if hasattr(value, "__code__")]
+
+
 def _attributes(model) -> list:
     """Numbers and strings that a reader's own modules hold beside their tensors."""
     found = []
     for place, module in model.named_modules():
-        if type(module).__module__.split(".")[0] not in ("torch", "vaenb"):  # these show theirs
+        if _own(type(module)):
             found += [
                 (place, name, value)
                 for name, value in sorted(vars(module).items())

@@ -86,6 +86,7 @@ class Group:
         for k, model in enumerate(self.models):
             self._bind(model, k)
         self.bound = _Bound(self.models[0])
+        self.trained = {n for n, p in self.models[0].named_parameters() if p.requires_grad}
         self.alive = torch.ones(count, dtype=torch.bool, device=where)
         self.clock = torch.zeros((), dtype=torch.int64, device=where)
         self.hp = {}
@@ -186,13 +187,14 @@ class Group:
         def member(params, buffers, x, hp, k):
             hp = Settings(**hp, rng=Rng(k), step=self.clock)
 
-            def objective(params):
+            def objective(trained):
                 moved = {n: b.clone() for n, b in buffers.items()}
                 value, extras = _checked(
-                    self.bound.call(params, moved, self.work.loss, _unwrap(x), hp))
+                    self.bound.call(params | trained, moved, self.work.loss, _unwrap(x), hp))
                 return value, (value.detach(), extras, moved)
 
-            value, back, told = vjp(objective, params, has_aux=True)
+            trained = {n: p for n, p in params.items() if n in self.trained}
+            value, back, told = vjp(objective, trained, has_aux=True)
             # func.grad would build a graph of the gradient: two to four times the memory
             gradient = back(torch.ones_like(value), retain_graph=False, create_graph=False)[0]
             return gradient, *told
@@ -310,8 +312,8 @@ class Group:
         return self.models[k].eval()
 
     def best_model(self, k: int) -> nn.Module | None:
-        """Member k as it was at its best validation."""
-        if not self.work.best:
+        """Member k as it was at its best validation; None if none was asked for or none came."""
+        if not self.best[k][1]:
             return None
         model, start = copy.deepcopy(self.models[k]), 0
         for param in model.parameters():

@@ -71,7 +71,7 @@ class Runs:
     returned, valid_...; each entry is the mean over the steps since the one before), ``alive[k]``
     (False: the member met a number that is not finite and stands still since), ``seconds[k]`` of
     training (in lockstep: its share), ``best[k]`` (the module at its best validation, or None
-    when none was asked for) and ``best_step[k]``.
+    when none was asked for or the member met no finite one) and ``best_step[k]``.
     """
 
     def __init__(self, rows):
@@ -125,6 +125,8 @@ def _check_data(data, valid, batch, best):
         lengths = [len(d) for d in parts]
         if len(set(lengths)) != 1:
             raise VaenbError(f"the parts of the {what} have lengths {lengths}: they must agree")
+        if not lengths[0]:
+            raise VaenbError(f"the {what} are empty: give at least one item, or no {what} at all")
     if len(data[0]) < batch:
         raise VaenbError(
             f"batch {batch} is larger than the {len(data[0])} training items: take a smaller batch"

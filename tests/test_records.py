@@ -113,11 +113,25 @@ def test_merge_is_sorted_idempotent_and_takes_its_profiles_only(tmp_path):
 def test_a_part_file_of_other_types_is_named_without_git(tmp_path):
     path = records.write(made(), tmp_path)
     good = path.read_text()
-    for key, value in (("settings", [1]), ("when", None)):
+    for key, value in (("settings", [1]), ("when", None), ("seed", "0"), ("profile", None),
+                       ("chapter", 3), ("settings", {"beta": [1]}), ("scale", {"steps": 3}),
+                       ("scale", {"steps": [3, "x"]}), ("metrics", {"rate": "abc"}),
+                       ("artefacts", {"curves": None}), ("cells", {"Table 1": 2})):
         path.write_text(json.dumps(json.loads(good) | {key: value}))
         with pytest.raises(VaenbError, match=r"\.json, line 1 is not a record .*another type"
                                              r"\): delete that line"):
             records.read(where="runs", root=tmp_path)
+
+
+def test_a_part_file_of_other_types_is_not_merged_and_a_folder_is_no_record(tmp_path):
+    path = records.write(made(), tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(seed="0")))
+    with pytest.raises(VaenbError, match="its seed is of another type"):
+        records.merge(root=tmp_path)
+    assert not list((tmp_path / "book").rglob("*.jsonl"))
+    (tmp_path / "book/records" / CHAPTER / "table1.jsonl").mkdir(parents=True)
+    with pytest.raises(VaenbError, match=r"table1\.jsonl cannot be read"):
+        records.read(root=tmp_path)
 
 
 @pytest.mark.parametrize("broken", ['{"chapter": "0', "[1, 2]", '{"seed": 1}', "<<<<<<< HEAD"])

@@ -728,6 +728,13 @@ def test_a_list_that_all_seeds_choose_alike_from_hides_its_variance_on_either_si
         assert run_test(rule, found)["p"] == pytest.approx(expected)
 
 
+def test_a_test_that_nobody_knows_is_named():
+    found = [made("t", m, s, dict(m=1.0)) for m in "AB" for s in range(3)]
+    told = run_test(RULE | dict(test="bellow", a="model=A"), found)
+    assert told["state"] == "undecided"
+    assert "has the test 'bellow', which is unknown: mend it in" in told["reason"]
+
+
 def test_each_seed_chooses_its_own_best_setting():
     found = [made("t", "A", s, dict(beta=b, loss=abs(b - (1, 1, 3)[s])), beta=b)
              for s in range(3) for b in (1.0, 2.0, 3.0)]

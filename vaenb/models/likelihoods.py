@@ -57,7 +57,11 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def mean(self, out: torch.Tensor) -> torch.Tensor:
-        """The distribution's mean: images [B, C, H, W] in [0, 1]."""
+        """The distribution's mean: images [B, C, H, W] in [0, 1].
+
+        Of a discretised Gaussian or logistic, and of a mixture of these, the centre: their end
+        bins reach to infinity, so a wide one near black or white has its mean further inside.
+        """
 
     @abstractmethod
     def sample(self, out: torch.Tensor, rng) -> torch.Tensor:

@@ -32,8 +32,11 @@ def compared(rule: dict, sets: list, sides: list[dict]) -> dict:
         out = _cells(rule, sets[0], sides[0], *sets[1:])
     elif rule["test"] == "trend":
         out = _trend(rule, sets[0], sides[0])
-    else:
+    elif rule["test"] == "ranks":
         out = _ranks(rule, sets[0], sides[0])
+    else:
+        raise VaenbError(f"a rule of {rule['claim']} has the test {rule['test']!r}, which is "
+                         f"unknown: mend it in book/targets/tests.csv")
     if "p" in out:
         out.setdefault("leans", out["p"][0] < out["p"][1])
     return out

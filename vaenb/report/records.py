@@ -145,8 +145,41 @@ def finish(record: dict, seconds: float, began: float, device="cpu", root=None) 
     return write(record | cost, root)
 
 
+def _of_another_type(record: dict) -> str:
+    """What of a record is not of the type that `new` and `clean` give it; empty if all is."""
+    for name in _DICTS:
+        if not isinstance(record[name], dict):
+            return f"{', '.join(_DICTS)} or time are"
+    for name in ("chapter", "experiment", "profile", "when"):
+        if not isinstance(record[name], str):
+            return f"{name} is"
+    if not isinstance(record["seed"], int):
+        return "seed is"
+    kinds = dict(settings=(int, float, str), artefacts=(str,), cells=(str,))
+    for name, kind in kinds.items():
+        for key, value in record[name].items():
+            if not isinstance(value, kind):
+                return f"{name}' {key} is"
+    for key, value in record["metrics"].items():
+        if not (value is None or isinstance(value, (int, float)) or value in ("inf", "-inf")):
+            return f"metrics' {key} is"
+    for key, value in record["scale"].items():
+        if not (isinstance(value, list) and len(value) == 2
+                and all(isinstance(v, (int, float)) for v in value)):
+            return f"scale's {key} is"
+    return ""
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError as error:
+        raise VaenbError(f"{path} cannot be read ({error.strerror}): make it a readable file, or "
+                         f"move it away") from error
+
+
 def _load(path: Path, root) -> Iterator[dict]:
-    for count, line in enumerate(path.read_text("utf-8", "replace").split("\n"), 1):
+    for count, line in enumerate(_text_of(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -155,9 +188,8 @@ def _load(path: Path, root) -> Iterator[dict]:
                 else ["the braces of an object"]
             if missing:
                 raise ValueError(f"lacks {', '.join(missing)}")
-            if not (isinstance(record["when"], str) and all(
-                    isinstance(record[name], dict) for name in _DICTS)):
-                raise ValueError(f"its {', '.join(_DICTS)} or time are of another type")
+            if wrong := _of_another_type(record):
+                raise ValueError(f"its {wrong} of another type")
         except ValueError as error:
             shown = path.relative_to(root) if path.is_relative_to(root) else path
             tracked = path.suffix == ".jsonl"

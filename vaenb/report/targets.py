@@ -19,7 +19,7 @@ def _rows(name: str) -> tuple[dict, ...]:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = tuple(csv.DictReader(file))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise VaenbError(f"{path} cannot be read: restore it (git checkout -- book/targets) or "
                          f"use the package from its clone (pip install -e .)") from error
     for number, row in enumerate(rows, 1):

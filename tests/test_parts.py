@@ -195,3 +195,33 @@ def test_parts_must_make_a_whole():
     for parts in (dict(encoder=model.encoder), dict(a=model, b=model.decoder)):
         with pytest.raises(VaenbError, match="must hold each parameter of the model once"):
             Parts(model, sgd, **parts)
+
+
+@pytest.mark.parametrize("changed", ["make", "rate", "clip"])
+def test_another_optimiser_or_clip_is_another_file(tmp_path, changed):
+    def file(make=adam, clip=0.0):
+        saved = Saved(tmp_path, made(make, clip), {}, "same", {})
+        saved.save()
+        return saved.store.path
+
+    others = dict(make=lambda: file(sgd), clip=lambda: file(clip=0.1),
+                  rate=lambda: file(lambda p: torch.optim.Adam(p, lr=0.2)))
+    assert file() == file() != others[changed]()
+
+
+def test_a_part_that_is_not_there_moves_nothing():
+    parts = made()
+    before = {n: t.clone() for n, t in parts.model.state_dict().items()}
+    loss = loss_of(parts, 0)
+    with pytest.raises(VaenbError, match="no part 'decodr' to move: the parts are encoder, dec"):
+        parts.step(loss, "encoder", "decodr")
+    assert all(torch.equal(before[n], p) for n, p in parts.model.named_parameters())
+    model = Two()
+    with pytest.raises(VaenbError, match="no part can be called 'best'"):
+        Parts(model, adam, best=model.encoder, decoder=model.decoder)
+
+
+def test_a_part_without_a_gradient_has_the_norm_0():
+    parts = made()
+    norms = parts.step(parts.model.encoder(torch.ones(4, 3, dtype=torch.float64)).sum(), "encoder")
+    assert norms["decoder"] == 0 and norms["decoder"].dtype == torch.float64

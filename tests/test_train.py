@@ -519,6 +519,29 @@ def test_checkpoints_hold_plain_arrays_only(tmp_path):
     assert set(arrays) == {"p", "alive", "buffer.seen"}  # the moments go when training ends
 
 
+def test_a_logged_number_in_float64_is_resumed_in_float64(tmp_path):
+    def loss(model, x, hp):
+        value, extras = elbo(model, x, hp)
+        return value, extras | dict(fine=value.detach().double() / 3 + 1e9)
+
+    def run(**options):
+        return go(steps=60, every=40, loss=loss, make=partial(Small, torch.float32), data=X.float(),
+                  **options)
+
+    with pytest.raises(OutOfTime):
+        run(checkpoint=tmp_path, deadline=0.0)
+    assert run(checkpoint=tmp_path).history == run().history
+
+
+def test_a_loss_that_draws_from_torchs_generator_stops_at_once():
+    def noisy(model, x, hp):
+        value, extras = elbo(model, x, hp)
+        return value + torch.rand((), dtype=value.dtype), extras
+
+    with pytest.raises(VaenbError, match="draws from torch's own generator.* hp.rng"):
+        go(steps=3, loss=noisy)
+
+
 def test_checkpoints_by_different_work_have_different_names(tmp_path):
     def seen(**options):
         before = set(tmp_path.iterdir())
@@ -546,6 +569,24 @@ def test_checkpoints_by_different_work_have_different_names(tmp_path):
         value, extras = elbo(model, x, hp)
         return factor * value, extras
 
+    def held(value):
+        def loss(model, x, hp):
+            value_, extras = elbo(model, x, hp)
+            return value_ * next(iter(value)), extras
+
+        return loss
+
+    class Called:
+        def __init__(self, weight):
+            self.weight = weight
+
+        def __call__(self, model, x, hp):
+            value, extras = elbo(model, x, hp)
+            return value * self.weight, extras
+
+        def method(self, model, x, hp):
+            return self(model, x, hp)
+
     class Powered(Small):
         def __init__(self, power):
             super().__init__()
@@ -567,6 +608,11 @@ def test_checkpoints_by_different_work_have_different_names(tmp_path):
         dict(loss=chosen(elbo)), dict(loss=chosen(doubled)), dict(loss=doubled),
         dict(loss=scaled), dict(loss=partial(scaled, factor=3.0)),
         dict(loss=partial(scaled, factor=4.0)), dict(make=lambda: Powered(1)),
+        dict(loss=held([2.0])), dict(loss=held([3.0])), dict(loss=held({3.0: 1})),
+        dict(loss=held(torch.tensor([5.0]))), dict(loss=held(torch.tensor([6.0]))),
+        dict(loss=held(np.array([7.0]))), dict(loss=held((torch.tensor(2.0), 1))),
+        dict(loss=Called(2.0)), dict(loss=Called(3.0)), dict(loss=Called(2.0).method),
+        dict(loss=Called(3.0).method),
         dict(make=lambda: Powered(2)), vae(models.SharedGaussian()),
         vae(models.SharedGaussian(rate=3.0)), vae(models.PerPixelGaussian()),
         vae(models.PerPixelGaussian(clip=False)), vae(models.ConstantGaussian(0.1)),
@@ -574,7 +620,9 @@ def test_checkpoints_by_different_work_have_different_names(tmp_path):
     ]  # fmt: skip
     for options in new:
         assert seen(**options) == 1, options
-    for options in (*new[:5], *new[13:21]):
+    again = (held([2.0]), held({3.0: 1}), held(torch.tensor([5.0])), held(np.array([7.0])),
+             Called(3.0), Called(2.0).method)
+    for options in (*new[:5], *new[13:21], *(dict(loss=loss) for loss in again)):
         assert seen(**options) == 0, options  # the same again is the same file
 
 

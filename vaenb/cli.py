@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import vaenb
-from vaenb.errors import VaenbError
+from vaenb.errors import OutOfTime, VaenbError
 from vaenb.run import say
 
 
@@ -29,7 +29,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except VaenbError as error:
+        except (OutOfTime, VaenbError) as error:
             say(str(error))
             raise typer.Exit(getattr(error, "status", 1)) from None
         except KeyboardInterrupt:

@@ -5,6 +5,13 @@ class VaenbError(ValueError):
     """An impossible setting, an unknown name, or a missing or corrupt file."""
 
 
+class OutOfTime(Exception):
+    """The budget is spent and the state is saved; the same command goes on from there. (No
+    VaenbError: what is caught as a fault of one cell must not end a run that only paused.)"""
+
+    status = 75  # of the `vaenb` command that ends with it
+
+
 def at_least_one(**sizes: int):
     """Raises VaenbError for a size or count that is below 1 or not whole, and names it."""
     for name, size in sizes.items():

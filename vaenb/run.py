@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import vaenb
 from vaenb import nbtool
-from vaenb.errors import VaenbError
+from vaenb.errors import OutOfTime, VaenbError
 
 NOTEBOOKS, RUNS = vaenb.ROOT / "notebooks", vaenb.ROOT / "runs"
 CHOICES = {
@@ -33,12 +33,6 @@ CHOICES = {
 }
 LEAST = {"seeds": 0, "only_seed": -1, "budget_minutes": 0}  # that a parameter may be
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-class OutOfTime(VaenbError):
-    """The budget is spent and the state is saved; the same command goes on from there."""
-
-    status = 75
 
 
 class Shard(NamedTuple):
@@ -257,7 +251,7 @@ def _on_cluster(shards: list[Shard], jobs: int, again: bool) -> list[int]:
 def _status(shard: Shard, again: bool) -> int:
     try:
         run(str(shard.notebook), shard.parameters, shard.folder.parents[1], again)
-    except VaenbError as error:
+    except (OutOfTime, VaenbError) as error:
         say(str(error))
         return getattr(error, "status", 1)
     return 0

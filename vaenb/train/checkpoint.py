@@ -3,15 +3,18 @@
 import dis
 import hashlib
 import json
+from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
+from types import FunctionType, MethodType, SimpleNamespace
 
 import numpy as np
+import torch
 
 from vaenb.errors import VaenbError
 from vaenb.files import whole
 
-LAYOUT = 2  # of the files: raised when what they hold changes
+LAYOUT = 3  # of the files: raised when what they hold changes
 
 
 def _source() -> str:
@@ -28,15 +31,19 @@ def _code(function, above=()) -> str:
     """What a function does, whatever file and line it stands in.
 
     Its code, the functions of its closure and those of its own module that it calls by name, and
-    the constants among its defaults, its closure and the globals it reads. Functions of other
-    modules, methods and decorated functions are not followed.
+    the values among its defaults, its closure and the globals it reads, as `_told` tells them; of
+    a method also its object. Functions of other modules and decorated functions are not followed.
     """
     if isinstance(function, partial):
-        given = repr((function.args, sorted(function.keywords.items())))
-        return "|".join([_code(function.func, above), given])
-    code = getattr(function, "__code__", None)
-    if code is None or function in above:
-        return repr(function) if code is None else function.__name__
+        parts = _code(function.func, above), _told(function.args, above)
+        return "|".join([*parts, _told(function.keywords, above)])
+    if isinstance(function, MethodType):
+        return "|".join([_code(function.__func__, above), _told(function.__self__, above)])
+    if not hasattr(function, "__code__"):
+        return _told(function, above)
+    if any(function is known for known in above):
+        return function.__name__
+    code = function.__code__
     parts = [_code_of_constant(c) for c in code.co_consts if c != function.__doc__]
     parts += _captured(function, (*above, function))
     return "|".join([code.co_code.hex(), *code.co_names, *parts])
@@ -54,13 +61,12 @@ def _captured(function, above) -> list[str]:
     closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
     values = {name: outside[name] for name in _globals_read(code) if name in outside}
     values = {name: value for name, value in values.items()
-              if _constant(value) or getattr(value, "__globals__", None) is outside}
+              if not callable(value) or getattr(value, "__globals__", None) is outside
+              or isinstance(value, torch.nn.Module) or _own(type(value))}
     values |= {name: cell.cell_contents for name, cell in closure}
     values |= {f"{i}": value for i, value in enumerate(function.__defaults__ or ())}
     values |= function.__kwdefaults__ or {}
-    follow = {name: _code(v, above) for name, v in values.items() if hasattr(v, "__code__")}
-    plain = {name: repr(v) for name, v in values.items() if _constant(v)}
-    return [f"{name}={told}" for name, told in sorted((plain | follow).items())]
+    return [f"{name}={_told(value, above)}" for name, value in sorted(values.items())]
 
 
 def _globals_read(code) -> set[str]:
@@ -72,6 +78,42 @@ def _constant(value) -> bool:
     if isinstance(value, tuple):
         return all(map(_constant, value))
     return value is None or isinstance(value, (bool, int, float, str, bytes))
+
+
+def _told(value, above=()) -> str:
+    """A value by what it holds and never by its address, so that it is the same in another run.
+
+    Numbers and texts, lists, tuples, sets and dicts of what can be told, arrays and tensors,
+    modules by their tensors, functions, data classes and name spaces, and what objects of a
+    reader's own that can be called hold and do. Of all else the name or the type.
+    """
+    if _constant(value):
+        return repr(value)
+    if isinstance(value, (FunctionType, MethodType, partial)):
+        return _code(value, above)
+    if any(value is known for known in above):
+        return "itself"
+    above = (*above, value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist() if value.dtype.kind not in "biufc" else torch.as_tensor(value)
+    if isinstance(value, torch.Tensor):
+        held = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        return f"{value.dtype}{tuple(value.shape)}{hashlib.sha256(held).hexdigest()}"
+    if isinstance(value, dict):
+        pairs = [f"{_told(k, above)}:{_told(v, above)}" for k, v in value.items()]
+        return f"{{{','.join(sorted(pairs))}}}"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [_told(v, above) for v in value]
+        return f"[{','.join(sorted(items) if isinstance(value, (set, frozenset)) else items)}]"
+    if isinstance(value, torch.nn.Module):
+        return repr(value) + _told(value.state_dict(), above) + repr(_attributes(value))
+    kind = type(value)
+    name = getattr(value, "__qualname__", f"{kind.__module__}.{kind.__qualname__}")
+    called = callable(value) and not isinstance(value, type) and _own(kind)
+    if called or is_dataclass(kind) or isinstance(value, SimpleNamespace):
+        held = _told(getattr(value, "__dict__", {}), above)
+        return f"{name}{held}{_code(kind.__call__, above) if called else ''}"
+    return name
 
 
 def fingerprint(loss, lr, steps, batch, clip, every, data, valid=None, *more) -> str:

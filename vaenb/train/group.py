@@ -176,8 +176,12 @@ class Group:
         hp = {n: h[0] for n, h in self.hp.items()}
         rng = Rng(self._keys("noise", self.clock)[0])
         hp = Settings(**hp, rng=rng, step=self.clock)
-        x = _unwrap(tuple(d[0] for d in x))
+        x, before = _unwrap(tuple(d[0] for d in x)), _torch_state()
         value, extras = _checked(self.work.loss(self.models[0], x, hp))
+        if before != _torch_state():
+            raise VaenbError("the loss, or a layer such as dropout, draws from torch's own "
+                             "generator, which no seed of a sweep keys: draw from hp.rng, such as "
+                             "hp.rng.normal_like(mean)")
         value.backward()
         return value.detach()[None], {n: e.detach()[None] for n, e in extras.items()}
 
@@ -285,7 +289,8 @@ class Group:
 
     def facts(self, k: int) -> dict:
         """The same as plain numbers."""
-        told = {n: t[k].item() for n, t in self.totals.items()}
+        told = {n: (t[k].item(), str(t.dtype).removeprefix("torch."))
+                for n, t in self.totals.items()}
         return dict(t=self.t, seconds=self.seconds[k], history=self.history[k], totals=told,
                     logged=self.logged[k], best=self.best[k])  # fmt: skip
 
@@ -297,9 +302,9 @@ class Group:
             if name not in arrays or arrays[name].size != mine.numel():
                 raise LookupError(f"{name!r} is missing or of another size")
             mine.copy_(torch.from_numpy(arrays[name]).view_as(mine))
-        for name, value in facts["totals"].items():
+        for name, (value, kind) in facts["totals"].items():
             if name not in self.totals:
-                self.totals[name] = torch.zeros_like(self.p[:, 0])
+                self.totals[name] = torch.zeros_like(self.alive, dtype=getattr(torch, kind))
             self.totals[name][k] = value
         self.seconds[k], self.history[k] = facts["seconds"], facts["history"]
         self.clock.fill_(self.t)
@@ -350,6 +355,11 @@ def _checked(found):
             raise VaenbError(f"{name}, which the loss returns, is {value!r:.60} and must be a "
                              f"tensor of one number, without .item()")
     return found
+
+
+def _torch_state() -> bytes:
+    """Where torch's own generator stands (the CPU's: read without waiting for a GPU)."""
+    return torch.get_rng_state().numpy().tobytes()
 
 
 def _dense(param):

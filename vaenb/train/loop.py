@@ -14,7 +14,7 @@ import time
 import numpy as np
 import torch
 
-from vaenb.errors import VaenbError
+from vaenb.errors import OutOfTime, VaenbError
 from vaenb.train.checkpoint import Checkpoint, fingerprint
 from vaenb.train.group import Group, Work, initial
 from vaenb.train.together import Captured, is_out_of_memory, members_together
@@ -26,10 +26,6 @@ SAVE_SHARE = 0.2  # of the time goes at most into saving: large sweeps save less
 def pause_after(spent: float) -> float:
     """Seconds to the next save, for one that took ``spent``."""
     return max(SAVE_SECONDS, spent * (1 / SAVE_SHARE - 1))
-
-
-class OutOfTime(Exception):
-    """The deadline came: the state is saved, and the same call goes on from there."""
 
 
 def in_time(deadline: float | None, items):

@@ -9,9 +9,9 @@ import time
 
 import torch
 
-from vaenb.errors import VaenbError
+from vaenb.errors import OutOfTime, VaenbError
 from vaenb.train.checkpoint import Checkpoint
-from vaenb.train.loop import SAVE_SECONDS, OutOfTime, pause_after
+from vaenb.train.loop import SAVE_SECONDS, pause_after
 
 
 class NotFinite(VaenbError):
@@ -27,6 +27,9 @@ class Parts:
     """
 
     def __init__(self, model, make_optimiser, clip: float = 0.0, **parts):
+        if "best" in parts:
+            raise VaenbError("no part can be called 'best', which names what a loop keeps: take "
+                             "another name")
         self.model, self.make, self.clip = model, make_optimiser, clip
         self.parameters = {name: list(part.parameters()) for name, part in parts.items()}
         together = [id(p) for group in self.parameters.values() for p in group]
@@ -50,19 +53,29 @@ class Parts:
         """Follow the gradient of ``loss`` [] with the named parts; the others stand still.
 
         Returns the norm [] of each part's gradient before clipping, tensors on the device.
+        Raises VaenbError for a name that no part has.
         """
+        for name in names:
+            if name not in self.optimisers:
+                raise VaenbError(f"there is no part {name!r} to move: the parts are "
+                                 f"{', '.join(self.optimisers)}")
         every = [p for group in self.parameters.values() for p in group]
         for p in every:  # a walk through the modules would cost 1 to 2 % of a small model's step
             p.grad = None
         loss.backward()
-        norms = {name: torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
-                 for name, group in self.parameters.items()}
+        norms = {name: _norm(group, loss) for name, group in self.parameters.items()}
         if self.clip:
             whole = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             torch.nn.utils.clip_grads_with_norm_(every, self.clip, whole)
         for name in names:
             self.optimisers[name].step()
         return norms
+
+    def told(self) -> list:
+        """What a path depends on beside model and data: clip, and each part's optimiser."""
+        return [self.clip, *((name, type(optimiser).__name__, len(self.parameters[name]),
+                              sorted(optimiser.defaults.items()))
+                             for name, optimiser in self.optimisers.items())]
 
     def arrays(self) -> dict[str, torch.Tensor]:
         """Parameters, buffers and the optimisers' memory, by name, each in its own shape."""
@@ -91,11 +104,18 @@ class Parts:
                 group["lr"] = float(lr)
 
 
+def _norm(parameters, like):
+    """The norm [] of the gradient of some parameters: 0, on ``like``'s device, where none has
+    one."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(grads) if grads else like.new_zeros(())
+
+
 class Saved:
     """What a loop needs to go on after an interruption, in one file of ``folder`` (None: none).
 
-    ``row`` (dict of numbers and strings) and ``prints`` name the file: everything that the path
-    depends on. ``facts`` holds what the loop itself counts (JSON), ``best`` the arrays that it
+    ``row`` (dict of numbers and strings) and ``prints`` name the file, with the optimisers of
+    ``parts``: everything that the path depends on. ``facts`` holds what the loop itself counts (JSON), ``best`` the arrays that it
     wants kept, under names of its own. As
 
         saved = Saved(folder, parts, row, prints, dict(epoch=0, at=0))
@@ -107,6 +127,7 @@ class Saved:
                  deadline: float | None = None):
         self.parts, self.row, self.facts, self.deadline = parts, row, dict(facts), deadline
         self.best: dict[str, torch.Tensor] = {}
+        prints = f"{prints} {parts.told()}"
         self.store = folder and Checkpoint(folder, prints, row, parts.model)
         found = self.store.load() if self.store else None
         if found:

@@ -47,8 +47,8 @@ def _word(seed, purpose, step):
 class Rng:
     """Random numbers from one key; the n-th call on equal keys always gives the same numbers.
 
-    Uniforms have 23 bits and are never 0 or 1; normals (Box-Muller) end at 5.8 standard
-    deviations. ``key`` is one of `key`'s, or the integer in it with the ``device`` to draw on: of
+    Uniforms have 23 bits (in half precision as many as it holds) and are never 0 or 1; normals
+    (Box-Muller) end at 5.8 standard deviations. ``key`` is one of `key`'s, or the integer in it with the ``device`` to draw on: of
     a tensor nothing is ever read back, and of an integer nothing but the draws is computed there.
     """
 
@@ -69,13 +69,14 @@ class Rng:
 
     def uniform(self, *shape: int, dtype=None) -> torch.Tensor:
         """Uniform on (0, 1)."""
-        return _unit(self.bits(*shape) >> 41, dtype)
+        return _unit(self.bits(*shape) >> 41, dtype or torch.get_default_dtype())
 
     def normal(self, *shape: int, dtype=None) -> torch.Tensor:
         """Standard normal; both uniforms of Box-Muller come from one 64-bit word."""
-        bits = self.bits(*shape)
-        radius, angle = _unit(bits >> 41, dtype), _unit(bits >> 9, dtype)
-        return (-2 * radius.log()).sqrt() * (2 * math.pi * angle).cos()
+        bits, dtype = self.bits(*shape), dtype or torch.get_default_dtype()
+        wide = torch.promote_types(dtype, torch.float32)
+        radius, angle = _unit(bits >> 41, wide), _unit(bits >> 9, wide)
+        return ((-2 * radius.log()).sqrt() * (2 * math.pi * angle).cos()).to(dtype)
 
     def normal_like(self, x: torch.Tensor) -> torch.Tensor:
         """Standard normal in the shape and type of ``x``."""
@@ -83,8 +84,10 @@ class Rng:
 
     def bernoulli(self, p: torch.Tensor) -> torch.Tensor:
         """0 or 1 in the shape and type of the probabilities ``p``."""
-        return (self.uniform(*p.shape, dtype=p.dtype) < p).to(p.dtype)
+        wide = torch.promote_types(p.dtype, torch.float32)
+        return (self.uniform(*p.shape, dtype=wide) < p).to(p.dtype)
 
 
 def _unit(bits, dtype):
-    return ((bits & 0x7FFFFF).to(dtype or torch.get_default_dtype()) + 0.5) / 2**23
+    held = min(23, round(-math.log2(torch.finfo(dtype).eps)))  # bits that the type tells apart
+    return (((bits & 0x7FFFFF) >> 23 - held).to(dtype) + 0.5) / 2**held

@@ -68,10 +68,10 @@ def test_run_takes_parameters_in_words_and_prints_the_folder(book):  # noqa: F81
 @pytest.mark.parametrize("words, sentence", [
     (("run", "9"), "there is no chapter '9'"),
     (("run", "1", "--profile", "fast"), "there is no profile 'fast'"),
+    (("run", "1", "-p"), "-p lacks a name and a value: write -p NAME VALUE"),
+    (("run", "1", "-p", "seeds"), "-p seeds lacks a value: write -p NAME VALUE"),
     (("run", "1", "-p", "seed", "1"), "has no parameter 'seed' (did you mean 'seeds'?)"),
     (("run", "1", "-p", "seeds", "x"), "seeds is a whole number and 'x' is not"),
-    (("run", "1", "-p", "seeds"), "-p seeds lacks a value"),
-    (("run", "1", "-p"), "lacks a value"),
     (("run", "1", "9", "--jobs", "2"), "there is no chapter '9'"),
     (("run", "1", "--jobs", "2", "--cluster"), "leave one of --jobs and --cluster away"),
     (("merge", "9"), "there is no chapter '9'"),

@@ -7,13 +7,13 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import socket
 import sys
 import tarfile
 import threading
 import zipfile
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 import pooch
@@ -291,8 +291,7 @@ def omniglot_files(train=9, test=4):
 def test_omniglot_is_read_upright_and_its_validation_part_is_cut_by_a_seed(serve, monkeypatch):
     files, x, y = omniglot_files()
     serve("omniglot", files, (6, 3, 4))
-    monkeypatch.setitem(SOURCES, "omniglot", dataclasses.replace(
-        SOURCES["omniglot"], reader=partial(readers.omniglot, valid=3)))
+    monkeypatch.setattr(readers, "HELD", 3)
     got = data.load("omniglot")
     train, valid = data.splits.constant_volume(9, 6, 1)
     assert np.array_equal(got.train_x[:, 0], x[train]) and np.array_equal(got.train_y, y[train])
@@ -326,7 +325,8 @@ def test_another_version_of_omniglot_is_never_complete(home, monkeypatch):
 def test_a_hash_may_be_an_md5(serve, monkeypatch, home):
     files, *_ = omniglot_files()
     serve("omniglot", files, (6, 3, 4))
-    source = dataclasses.replace(SOURCES["omniglot"], reader=partial(readers.omniglot, valid=3))
+    monkeypatch.setattr(readers, "HELD", 3)
+    source = SOURCES["omniglot"]
 
     def known(digest):
         monkeypatch.setitem(SOURCES, "omniglot", dataclasses.replace(
@@ -436,6 +436,22 @@ def test_truncated_altered_and_wrong_files_are_refused(home):
         refuses(f"svhn.npz is not a prepared set|{next(iter(change))}", data.load, "svhn")
     np.savez(path, train_x=arrays["train_x"])
     refuses("svhn.npz|no images in its test part", data.load, "svhn")
+
+
+def test_a_note_never_stands_beside_other_data(home, monkeypatch):
+    """Stopped between the two renames, the new set is there and the old note is not."""
+    path, replace = tiny_svhn(home), os.replace
+    arrays, _ = store.read(path)
+
+    def half(source, target):
+        if str(target).endswith(".json"):
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(store.os, "replace", half)
+    changed = arrays | {"test_y": arrays["test_y"] ^ 1}
+    refuses("svhn.npz could not be written", store.write, path, changed, "new")
+    assert np.array_equal(data.load("svhn").test_y, changed["test_y"])
 
 
 def test_nothing_is_unpickled(home):

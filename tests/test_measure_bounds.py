@@ -9,7 +9,7 @@ from torch import nn
 from vaenb import VaenbError, measure
 from vaenb.data import unit
 from vaenb.measure.chunks import RowRng, evaluating
-from vaenb.models import VAE, Categorical, OptimalGaussian, SharedGaussian, small_vae
+from vaenb.models import VAE, Categorical, OptimalGaussian, SharedGaussian, ghvae, small_vae
 from vaenb.train import Rng, key
 
 SIDE, LATENTS, SIGMA = 4, 3, 0.3
@@ -159,6 +159,9 @@ def test_bytes_and_floats_agree_and_the_model_stays_as_it_was():
     spent, bound = measure.nats(model, x), measure.iw_nll(model, x, 3)
     assert torch.equal(spent.neg_elbo, measure.nats(model, unit(x)).neg_elbo)
     assert torch.equal(bound, measure.iw_nll(model, x.numpy(), 3))
+    assert torch.equal(bound, measure.iw_nll(model, x.flip(0).numpy()[::-1], 3))
+    with pytest.raises(VaenbError, match="int64"):
+        measure.nats(model, x.long())
     torch.testing.assert_close(bound, measure.iw_nll(model, x, 3, max_rows=4))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert likelihood.training and model.training and not model.decoder[0].training
@@ -187,6 +190,13 @@ def test_large_outputs_are_decoded_in_fewer_rows(monkeypatch):
     monkeypatch.setattr(small, "decode", lambda z: most.append(len(z)) or decode(z))
     measure.iw_nll(small, torch.zeros(5, 1, 28, 28), 12, max_rows=8)
     assert max(most) == 8 and sum(most) == 60
+
+
+def test_a_hierarchy_is_bounded_but_not_weighted():
+    model, x = ghvae(SharedGaussian(), (1, 28, 28), width=1), torch.zeros(2, 1, 28, 28)
+    assert measure.nats(model, x).rates.shape == (2, 2)
+    with pytest.raises(VaenbError, match="a Hierarchy has no log_joint.* bound it with nats"):
+        measure.iw_nll(model, x, 3)
 
 
 def test_impossible_requests_are_refused():

@@ -34,6 +34,17 @@ def test_the_nearest_image_is_found(pairs, monkeypatch):
     assert torch.equal(measure.nearest(x.float() / 255, reference)[1], index)
 
 
+def test_references_closer_than_rounding_are_told_apart():
+    for seed in range(60):  # six references within float32's rounding of a squared distance
+        g = torch.Generator().manual_seed(seed)
+        middle = torch.rand(1, 784, generator=g) * 0.2 + 0.8
+        x, reference = (middle - 1e-4 * torch.rand(n, 784, generator=g) for n in (1, 6))
+        exact = (x.double() - reference.double()).square().sum(1).sqrt()
+        distance, index = measure.nearest(x, reference)
+        assert index == exact.argmin()
+        assert distance.item() == pytest.approx(exact.min().item(), rel=1e-6)
+
+
 def test_one_reference_and_errors():
     x = images(4, 0, 1, 2, 2)
     assert measure.nearest(x, x[:1])[1].tolist() == [0] * 4

@@ -1,13 +1,15 @@
 """The read-out of codes, held against densities that are known and against scikit-learn."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
-from vaenb import VaenbError, measure
+from vaenb import VaenbError, measure, train
 
 
 def two_clusters(n, distance, seed):
@@ -35,6 +37,20 @@ def test_the_linear_one_is_logistic_regression():
     other = LogisticRegression(C=1e6).fit(train[0] - 3, train[1])
     theirs = (other.predict(test[0] - 3) == test[1].numpy()).mean()
     assert measure.read_out(*train, *test).accuracy == pytest.approx(theirs, abs=0.01)
+
+
+def test_the_learning_rate_falls_to_nothing(monkeypatch):
+    seen = {}
+
+    def fit(*given, lr, **options):
+        seen.update(lr=lr)
+        return train.fit(*given, lr=lr, **options)
+
+    monkeypatch.setattr(sys.modules["vaenb.measure.readout"], "fit", fit)
+    halves = two_clusters(200, 1.0, 0), two_clusters(200, 1.0, 1)
+    measure.read_out(*halves[0], *halves[1], steps=100)
+    at = [float(seen["lr"](SimpleNamespace(step=torch.tensor(s)))) for s in (0, 50, 100)]
+    assert at == pytest.approx([3e-3, 1.5e-3, 0], abs=1e-9)
 
 
 def test_only_hidden_layers_read_a_ring():

@@ -199,3 +199,10 @@ def test_impossible_mlps_and_cnns():
         models.mlp_vae(models.Bernoulli(), (1, 28, 28), 0)
     with pytest.raises(VaenbError, match="width is 0 and must be at least 1"):
         models.cnn_vae(models.Bernoulli(), (1, 28, 28), 1, width=0)
+    for image, told in (((0, 28, 28), "image_channels is 0"), ((1, 0, 28), "image_height is 0")):
+        for make in (models.mlp_vae, models.cnn_vae):
+            with pytest.raises(VaenbError, match=told):
+                make(models.Bernoulli(), image, 1)
+    for image, told in (((0, 28, 28), "image_channels is 0"), ((1, 0, 0), "image_side is 0")):
+        with pytest.raises(VaenbError, match=told):
+            models.small_vae(models.SharedGaussian(), image)

@@ -43,11 +43,12 @@ def points(shown, half):
 
 def test_what_it_holds():
     given = panels()
-    made = points_explorer(given, "Title", "Note.", GROUPS + 7, ["low", "middle", "high"])
+    made = points_explorer(given, "Title", "Note.", GROUPS + 7, ["low", "middle", "high"],
+                           ("under p(z|x)", "under q(z|x)"))
     html, data = made._repr_html_(), held(made)
     assert html.startswith("<vae-points>") and data["title"] == "Title"
     assert data["note"].startswith("Note. Space plays")
-    assert "p(z|x)" in data["x"] and "q(z|x)" in data["y"]
+    assert (data["x"], data["y"]) == ("under p(z|x)", "under q(z|x)")
     assert data["at"] == [[0, "0"], [100, "100"], [200, "200"], [400, "400"], [600, "600"]]
     assert [p["name"] for p in data["panels"]] == ["basic", "aggressive"]
     assert data["colours"][:2] == [colour("basic"), colour("aggressive")]
@@ -64,7 +65,8 @@ def test_what_it_holds():
     assert data["first"] in (3, 36)  # the path of a fifth is as long or longer
     assert np.allclose(np.diff([p for p, _ in data["xticks"]], 2), 0, atol=2e-4)
     assert [0.5, "0"] in data["xticks"] and data["xticks"] == data["yticks"]
-    again = points_explorer(panels(), "Title", "Note.", GROUPS + 7, ["low", "middle", "high"])
+    again = points_explorer(panels(), "Title", "Note.", GROUPS + 7, ["low", "middle", "high"],
+                            ("under p(z|x)", "under q(z|x)"))
     assert again._repr_html_() == html
     plain = held(points_explorer(given))
     assert (plain["groups"], plain["member"], len(plain["colours"])) == ([], "", 2)

@@ -260,7 +260,8 @@ def test_a_torn_artefact_is_told_and_mended_by_the_next_merge(tmp_path):
         kept.write_bytes(whole[:len(whole) // 2])
         assert records.read_artefact(record, name, tmp_path) is not None  # that of runs
         source.write_bytes(b"")
-        records.merge(root=tmp_path)  # of which nothing torn is taken over
+        with pytest.raises(VaenbError, match="missing or damaged in"):
+            records.merge(root=tmp_path)  # nothing torn is taken over
         with pytest.raises(VaenbError, match="missing or damaged: copy it again"):
             records.read_artefact(record, name, tmp_path)
         source.write_bytes(whole)
@@ -277,6 +278,33 @@ def test_any_text_comes_back_and_numbers_of_no_shape_are_told(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | dict(metrics=[])))
     with pytest.raises(VaenbError, match="its settings, metrics, .* or time are of another type"):
         records.read(where="runs", root=tmp_path)
+
+
+def test_a_record_whose_artefact_is_nowhere_is_not_merged(tmp_path):
+    record = made()
+    file = records.artefact(record, "curve", {"y": np.arange(3)}, tmp_path)
+    records.write(record, tmp_path)
+    (tmp_path / "runs/records/artefacts" / file).unlink()
+    with pytest.raises(VaenbError, match=f"table1: the artefact {file} that a record names"):
+        records.merge(root=tmp_path)
+    assert not list((tmp_path / "book").rglob("*.jsonl"))
+    assert records.artefact(record, "curve", {"y": np.arange(3)}, tmp_path) == file
+    (tmp_path / "book/records/artefacts/notes").mkdir(parents=True)  # no file of ours: it stays
+    assert records.merge(root=tmp_path) == {f"{CHAPTER}/table1": 1}
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    records.write(made(), tmp_path)
+
+    def refuse(path, *given):
+        if str(path).endswith(".lock"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *given)
+
+    real = builtins.open
+    monkeypatch.setattr(builtins, "open", refuse)
+    with pytest.raises(VaenbError, match=r"\.lock cannot be written \(Permission denied\).* make"):
+        records.merge(root=tmp_path)
 
 
 def test_an_artefact_too_large_or_pickled_is_refused(tmp_path):

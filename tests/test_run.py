@@ -132,7 +132,7 @@ def test_a_shard_is_named_by_what_decides_its_result(book, monkeypatch):
     assert plan("1").folder == folder
     assert plan("1", dict(profile="cpu")).parameters == dict(profile="cpu")
     monkeypatch.setenv("VAENB_PROFILE", "turbo")
-    with pytest.raises(VaenbError, match="no profile 'turbo'"):
+    with pytest.raises(VaenbError, match="variable VAENB_PROFILE is 'turbo': set it to one of"):
         plan("1")
     monkeypatch.delenv("VAENB_PROFILE")
     write(book, "01_x", "print(seeds + 1)")
@@ -198,6 +198,23 @@ def test_the_second_to_publish_loses_quietly(book, capsys):
     assert [path.name for path in folder.iterdir()] == ["first"]
     assert left(book) == [folder.name]
     assert "another run has published" in capsys.readouterr().err
+
+
+def test_what_was_published_comes_back_where_the_new_one_cannot_be(book, monkeypatch):
+    write(book, "01_x", "pass")
+    folder = run("1", dict(profile="smoke"))
+    (folder / "first").write_text("kept")
+    rename = os.rename
+
+    def fails(source, target):
+        if target == folder and not str(source).endswith("-old"):
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(VaenbError, match="Input/output error"):
+        run("1", dict(profile="smoke"), again=True)
+    assert (folder / "first").read_text() == "kept"
 
 
 def test_a_spent_budget_is_no_failure_and_another_version_stops_with_a_sentence(book):

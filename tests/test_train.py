@@ -525,8 +525,8 @@ def test_a_logged_number_in_float64_is_resumed_in_float64(tmp_path):
         return value, extras | dict(fine=value.detach().double() / 3 + 1e9)
 
     def run(**options):
-        return go(steps=60, every=40, loss=loss, make=partial(Small, torch.float32), data=X.float(),
-                  **options)
+        single = dict(make=partial(Small, torch.float32), data=X.float())
+        return go(steps=60, every=40, loss=loss, **single, **options)
 
     with pytest.raises(OutOfTime):
         run(checkpoint=tmp_path, deadline=0.0)

@@ -102,8 +102,9 @@ def run(
     given = {"profile": [profile]} if profile else {}
     for pair in parameter or ():
         name, equals, value = pair.partition("=")
-        if not equals:
-            raise VaenbError(f"-p {name} lacks a value: write -p NAME VALUE")
+        if not (name and equals):
+            lacks = f"-p {name} lacks a value" if name else "-p lacks a name and a value"
+            raise VaenbError(f"{lacks}: write -p NAME VALUE")
         given.setdefault(name, []).append(value)
     shards = [(chapter, dict(zip(given, values, strict=True)))
               for chapter in chapters for values in itertools.product(*given.values())]

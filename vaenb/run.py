@@ -98,9 +98,13 @@ def plan(chapter: str, parameters: dict | None = None, out=None) -> Shard:
         if name not in known:
             raise VaenbError(f"{notebook.stem} has no parameter {name!r}{_guess(name, known)}; "
                              f"it has {', '.join(known) or 'none'}")
-    if "profile" in known:
-        given.setdefault("profile", os.environ.get("VAENB_PROFILE")
-                         or _default(known["profile"]) or "recorded")
+    if "profile" in known and "profile" not in given:
+        named = os.environ.get("VAENB_PROFILE")
+        if named and named not in vaenb.PROFILES:
+            raise VaenbError(f"the environment variable VAENB_PROFILE is {named!r}"
+                             f"{_guess(named, vaenb.PROFILES)}: set it to one of "
+                             f"{', '.join(vaenb.PROFILES)}, or take it away")
+        given["profile"] = named or _default(known["profile"]) or "recorded"
     values = {name: _value(known[name], value) for name, value in given.items()}
     settled = {name: values.get(name, _default(about)) for name, about in known.items()
                if name != "budget_minutes"}
@@ -180,12 +184,12 @@ def run_many(shards, jobs: int = 1, out=None, again: bool = False, cluster: bool
     Raises VaenbError if any failed, else OutOfTime if any stopped at its budget.
     """
     planned = {shard.folder: shard for shard in (plan(*pair, out) for pair in shards)}
-    go = _on_cluster if cluster else _on_this_machine
-    statuses = go(list(planned.values()), jobs, again)
+    statuses = (_on_cluster(list(planned.values()), again) if cluster else
+                _on_this_machine(list(planned.values()), jobs, again))
     spent, failed = statuses.count(OutOfTime.status), sum(s not in (0, 75) for s in statuses)
     if failed:
-        raise VaenbError(f"{failed} of {len(planned)} runs failed, as said above: run the same "
-                         f"command again, what is finished stays")
+        raise VaenbError(f"{failed} of {len(planned)} runs failed: mend what is said above and "
+                         f"run the same command again, what is finished stays")
     if spent:
         raise OutOfTime(f"{spent} of {len(planned)} runs spent their budget: "
                         f"run the same command again to go on")
@@ -232,7 +236,7 @@ def _gpus() -> list[str]:
     return named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
 
 
-def _on_cluster(shards: list[Shard], jobs: int, again: bool) -> list[int]:
+def _on_cluster(shards: list[Shard], again: bool) -> list[int]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

@@ -16,6 +16,9 @@ import numpy as np
 from vaenb.data import splits, tetrominoes
 from vaenb.data.dataset import PARTS, resize
 
+AT_ONCE = 512  # images that are resized together
+HELD = 2000  # OMNIGLOT's validation images
+
 
 def idx(path) -> np.ndarray:
     """A gzipped idx file of bytes (MNIST's format): uint8 of the shape its header gives."""
@@ -75,7 +78,7 @@ def freyface(files) -> dict:
     return {"train_x": x[:-400], "test_x": x[-400:]}
 
 
-def celeba(files, crop: int = 140, chunk: int = 512) -> dict:
+def celeba(files) -> dict:
     """CelebA, aligned: centre crops of 140 x 140 pixels, at 32 x 32 and at 28 x 28; no labels.
 
     In the aligned pictures (178 x 218, eyes at the same place in all) the crop is rows 39 to
@@ -91,17 +94,17 @@ def celeba(files, crop: int = 140, chunk: int = 512) -> dict:
     with zipfile.ZipFile(files["img_align_celeba.zip"]) as archive:
         def face(name):
             with Image.open(io.BytesIO(archive.read(f"img_align_celeba/{name}"))) as image:
-                x, y = (image.width - crop) // 2, (image.height - crop) // 2
-                return np.asarray(image.convert("RGB").crop((x, y, x + crop, y + crop)))
+                x, y = (image.width - 140) // 2, (image.height - 140) // 2
+                return np.asarray(image.convert("RGB").crop((x, y, x + 140, y + 140)))
 
         for code, part in enumerate(PARTS):
             names = [row[0] for row in rows if row and row[1] == str(code)]
             big = np.empty((len(names), 3, 32, 32), np.uint8)
             small = np.empty((len(names), 3, 28, 28), np.uint8)
-            for i in range(0, len(names), chunk):
-                faces = np.stack([face(name) for name in names[i:i + chunk]])
+            for i in range(0, len(names), AT_ONCE):
+                faces = np.stack([face(name) for name in names[i:i + AT_ONCE]])
                 faces = faces.transpose(0, 3, 1, 2)
-                big[i:i + chunk], small[i:i + chunk] = resize(faces, 32), resize(faces, 28)
+                big[i:i + AT_ONCE], small[i:i + AT_ONCE] = resize(faces, 32), resize(faces, 28)
             arrays[f"{part}_x"] = big.transpose(0, 2, 3, 1)
             arrays[f"{part}_x_28"] = small.transpose(0, 2, 3, 1)
     return arrays
@@ -135,7 +138,7 @@ def smallnorb(files) -> dict:
     return arrays
 
 
-def shapes3d(files, chunk: int = 1024) -> dict:
+def shapes3d(files) -> dict:
     """3D Shapes, resized from 64 x 64 to 32 x 32, since all of it would be 5.9 GB.
 
     Labels: the shape of the object, 0 to 3. No official split; ours: random halves, seed 1.
@@ -146,20 +149,20 @@ def shapes3d(files, chunk: int = 1024) -> dict:
     with h5py.File(files["3dshapes.h5"], "r") as file:
         images, y = file["images"], file["labels"][:, 4].astype(np.uint8)
         x = np.empty((len(images), 3, 32, 32), np.uint8)
-        for i in range(0, len(x), chunk):
-            x[i:i + chunk] = resize(images[i:i + chunk].transpose(0, 3, 1, 2), 32)
+        for i in range(0, len(x), AT_ONCE):
+            x[i:i + AT_ONCE] = resize(images[i:i + AT_ONCE].transpose(0, 3, 1, 2), 32)
     train, test = splits.default(len(x), seed=1)
     return {"train_x": x[train].transpose(0, 2, 3, 1), "train_y": y[train],
             "test_x": x[test].transpose(0, 2, 3, 1), "test_y": y[test]}
 
 
-def omniglot(files, valid: int = 2000) -> dict:
+def omniglot(files) -> dict:
     """OMNIGLOT at 28 x 28 as Burda et al. (2015) made it, grey, ink 1: a column an image.
 
     data [784, 24345] and testdata [784, 8070] hold values from 0 to 1, columns of pixels first,
     rounded here to 255ths; target [50, N] tells the alphabet, which is the label. Validation
-    images are cut from the training part at random (seed 1), as many as in He et al. (2019),
-    whose own cut was not seeded.
+    images are cut from the training part at random (seed 1), 2000 as in He et al. (2019), whose
+    own cut was not seeded.
     """
     from scipy.io import loadmat
 
@@ -172,7 +175,7 @@ def omniglot(files, valid: int = 2000) -> dict:
         arrays[f"{part}_x"] = x.transpose(0, 2, 1)
         arrays[f"{part}_y"] = mat[f"{stem}target"].argmax(0).astype(np.uint8)
     x, y = arrays["train_x"], arrays["train_y"]
-    train, held = splits.constant_volume(len(x), len(x) - valid, seed=1)
+    train, held = splits.constant_volume(len(x), len(x) - HELD, seed=1)
     return arrays | {"train_x": x[train], "train_y": y[train],
                      "valid_x": x[held], "valid_y": y[held]}
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from vaenb.errors import at_least_one
+from vaenb.errors import VaenbError, at_least_one
 from vaenb.measure.chunks import RowRng, batches, evaluating, rows_at_once
 from vaenb.models import FullGaussian, Gaussian, standard_normal_log_prob
 
@@ -66,9 +66,12 @@ def iw_nll(model, x, samples: int = 100, seed: int = 0, max_rows: int | None = N
     memory of its ``log_joint`` itself, `ITEMS` images or sentences with all their samples.
     ``first`` is the place of the first of ``x`` in a set that comes in parts, such as sentences of
     several lengths: without it all parts share their noise, and a mean over them varies more.
-    Raises VaenbError for a model without codes.
+    Raises VaenbError for a model without codes, and one without ``log_joint``.
     """
     at_least_one(samples=samples)
+    if hasattr(model, "posterior") and not hasattr(model, "log_joint"):
+        raise VaenbError(f"a {type(model).__name__} has no log_joint to weigh codes by: bound it "
+                         f"with nats(...), whose neg_elbo needs none")
     found = []
     with evaluating(model, coded=True):
         own = max_rows is None and model.decode is None

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from vaenb.data import unit
@@ -65,8 +66,11 @@ def batches(model, x, chunk: int):
     at_least_one(images=len(x), chunk=chunk)
     like = next(model.parameters())
     for start in range(0, len(x), chunk):
-        part = torch.as_tensor(x[start : start + chunk]).to(like.device)
-        if part.dtype != torch.int64:
+        part = x[start : start + chunk]
+        if isinstance(part, np.ndarray):
+            part = np.ascontiguousarray(part)  # a flipped view is none of torch's
+        part = torch.as_tensor(part).to(like.device)
+        if part.dtype != torch.int64 or part.ndim > 2:
             part = floats(part).to(like.dtype)
         yield start, part
 

@@ -67,10 +67,10 @@ def features(network, x, chunk: int = 500) -> torch.Tensor:
     return torch.cat(found)
 
 
-def logits(network, x, chunk: int = 500) -> torch.Tensor:
+def logits(network, x) -> torch.Tensor:
     """``network`` of images ``x`` [N, C, H, W], uint8 or float in [0, 1]: [N, classes], CPU."""
     with evaluating(network):
-        return torch.cat([network(images).cpu() for _, images in batches(network, x, chunk)])
+        return torch.cat([network(images).cpu() for _, images in batches(network, x, 500)])
 
 
 def frechet(a, b) -> float:

@@ -69,7 +69,7 @@ def information(
         groups = order[: count - count % batch].split(batch)
     groups = [torch.as_tensor(rows, device=mean.device) for rows in groups]
     grouped, batch = sum(map(len, groups)), max(map(len, groups), default=0)
-    at_least_one(groups=len(groups), images_in_groups=grouped)
+    at_least_one(groups=len(groups), images_in_a_group=min(map(len, groups), default=1))
     found, found_batch, corrected = torch.zeros_like(mean[:, 0]), 0.0, 0.0
     for _ in range(draws):
         u = rng.normal(*mean.shape, dtype=torch.float64)

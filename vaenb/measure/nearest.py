@@ -7,6 +7,7 @@ from vaenb.measure.chunks import floats
 
 PAIRS = 2**22  # distances held at once: 16 MiB of float32
 CANDIDATES = 4  # looked at exactly, since the matrix product finds them up to rounding
+ROUNDING = 16 * torch.finfo(torch.float32).eps  # of a score, relative to the images' squares
 
 
 def nearest(x, reference) -> tuple[torch.Tensor, torch.Tensor]:
@@ -14,8 +15,9 @@ def nearest(x, reference) -> tuple[torch.Tensor, torch.Tensor]:
 
     ``x`` [N, ...] and ``reference`` [M, ...] are images of the same shape, uint8 or float in
     [0, 1]; the work is done where ``reference`` lies. Distances are exact: a matrix product finds
-    candidates in float32, and the distances to these are taken in float64 from the images
-    themselves, so that an image among the references has distance 0. Of equal ones it is one.
+    candidates in float32 (all within its rounding), and the distances to these are taken in
+    float64 from the images themselves, so that an image among the references has distance 0. Of
+    equal ones it is one.
     Raises VaenbError for shapes that differ and for no reference.
     """
     if x.shape[1:] != reference.shape[1:] or len(reference) == 0:
@@ -28,12 +30,22 @@ def nearest(x, reference) -> tuple[torch.Tensor, torch.Tensor]:
     for part in floats(x).flatten(1).split(max(1, PAIRS // len(reference))):
         part = part.to(reference.device)
         scores = torch.addmm(lengths, part, reference.T, beta=0.5, alpha=-1)  # a half, less |x|^2
-        near = scores.topk(min(CANDIDATES, len(reference)), largest=False)[1].sort(1)[0]
-        exact = (part[:, None].double() - reference[near].double()).square().sum(2)
-        least, place = exact.min(1)
-        found.append((least.sqrt(), near.gather(1, place[:, None])[:, 0]))
+        top, near = scores.topk(min(CANDIDATES, len(reference)), largest=False)
+        least, index = _exactly(part, near.sort(1)[0], reference)
+        reach = top[:, 0] + ROUNDING * (lengths.max() + part.square().sum(1))
+        for row in (top[:, -1] <= reach).nonzero()[:, 0]:  # more than those may be the nearest
+            near = (scores[row] <= reach[row]).nonzero().T
+            least[row], index[row] = _exactly(part[row, None], near, reference)
+        found.append((least, index))
     distance, index = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
     return distance.float(), index
+
+
+def _exactly(x, near, reference):
+    """Of candidates ``near`` [B, K] the nearest to each ``x`` [B, D]: distances, and which."""
+    exact = (x[:, None].double() - reference[near].double()).square().sum(2)
+    least, place = exact.min(1)
+    return least.sqrt(), near.gather(1, place[:, None])[:, 0]
 
 
 def memorised(reconstructions, x, train) -> torch.Tensor:

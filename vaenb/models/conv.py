@@ -109,11 +109,11 @@ def small_vae(
     Raises VaenbError for a side that the two strides do not divide, or an empty code.
     """
     c, side, other = image
+    at_least_one(image_channels=c, image_side=side, latents=latents, width=width)
     if side != other or side % 4:
         raise VaenbError(
             f"images are {side}x{other} and must be square with a side that 4 divides: resize them"
         )
-    at_least_one(latents=latents, width=width)
     flat = 4 * width * (side // 4) ** 2
     encoder = nn.Sequential(
         nn.Conv2d(c, width, 3, 1, 1),

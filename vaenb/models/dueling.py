@@ -149,12 +149,12 @@ def full_encoder(latents: int, width: int = 32, side: int = 28) -> nn.Module:
         nn.Flatten(), nn.Linear(4 * width, latents * (latents + 3) // 2))  # fmt: skip
 
 
-def semantic_classifier(width: int = 32, side: int = 28) -> nn.Module:
-    """Images [B, 1, side, side] to logits [B, 10]: the encoder's trunk under a linear layer.
+def semantic_classifier(width: int = 32) -> nn.Module:
+    """Images [B, 1, 28, 28] to logits [B, 10]: the encoder's trunk under a linear layer.
 
     659850 parameters. Raises VaenbError as `full_encoder` does.
     """
-    trunk = list(full_encoder(1, width, side))[:-1]
+    trunk = list(full_encoder(1, width))[:-1]
     return nn.Sequential(*trunk, nn.Linear(4 * width, 10))
 
 

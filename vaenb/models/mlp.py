@@ -8,6 +8,12 @@ from vaenb.errors import VaenbError, at_least_one
 from vaenb.models.conv import VAE
 
 
+def _check(image, depth, width, latents):
+    at_least_one(depth=depth, width=width, latents=latents)
+    channels, height, wide = image
+    at_least_one(image_channels=channels, image_height=height, image_width=wide)
+
+
 def mlp_vae(
     likelihood: nn.Module,
     image: tuple[int, int, int],
@@ -21,7 +27,7 @@ def mlp_vae(
     3165204, 3690516 or 4215828 parameters with one, two or three layers, for 1x28x28 820004,
     1345316 or 1870628. Raises VaenbError for a depth, width or code below 1.
     """
-    at_least_one(depth=depth, width=width, latents=latents)
+    _check(image, depth, width, latents)
     outputs = (likelihood.channels(image[0]), *image[1:])
     encoder = nn.Sequential(nn.Flatten(), *_layers(math.prod(image), width, depth),
                             nn.Linear(width, 2 * latents))  # fmt: skip
@@ -44,7 +50,7 @@ def cnn_vae(
     our reading). For 3x32x32 images it has 514135 parameters with one layer and 300375 with three.
     Raises VaenbError for a side that 2^depth does not divide, or a size below 1.
     """
-    at_least_one(depth=depth, width=width, latents=latents)
+    _check(image, depth, width, latents)
     channels, *sides = image
     if any(side % 2**depth for side in sides):
         raise VaenbError(

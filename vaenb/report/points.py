@@ -17,7 +17,8 @@ _KEYS = ("Space plays and pauses, the arrow keys, Home and End step. A click, or
 
 
 def points_explorer(panels: dict[str, list[dict]], title: str = "", note: str = "", groups=None,
-                    names: list[str] | None = None) -> Explorer:
+                    names: list[str] | None = None, axes: tuple[str, str] = ("x", "y")
+                    ) -> Explorer:
     """Clouds of points that move as models train, a panel a model; a reader plays and stops them.
 
     ``panels`` gives each model its frames, in the order of training; these are dicts with
@@ -26,13 +27,14 @@ def points_explorer(panels: dict[str, list[dict]], title: str = "", note: str = 
     - ``points`` [N, 2], x and y of the same N data, in the same order, in all frames and panels,
     - ``values`` ({name: float}, may be missing; NaN: it has none), shown below the panel.
 
-    One slider goes over the ``at`` of all panels: each shows its last frame until then. The axes
-    are equal and fixed: they hold 99 % of all points and at least [-1, 1], and the others stand
-    hollow at the border. Points have the colour of their model (`vaenb.report.figures.colour`);
-    ``groups`` (whole numbers [N], at most `SIGNS` different, called ``names`` from the lowest up)
-    colour and shape them instead. The reader begins at the last frame with the path of one point,
-    which went far. In the page a point is rounded to 1 / (2 `STEPS`) of the axis; the table tells
-    correlation and spread (dividing by N) of what was given.
+    One slider goes over the ``at`` of all panels: each shows its last frame until then. The axes,
+    which ``axes`` names, are equal and fixed: they hold 99 % of all points and at least [-1, 1],
+    and the others stand hollow at the border. Points have the colour of their model
+    (`vaenb.report.figures.colour`); ``groups`` (whole numbers [N], at most `SIGNS` different,
+    called ``names`` from the lowest up) colour and shape them instead. The reader begins at the
+    last frame with the path of one point, which went far. In the page a point is rounded to 1 /
+    (2 `STEPS`) of the axis; the table tells correlation and spread (dividing by N) of what was
+    given.
 
     Raises VaenbError for panels or frames that are missing or not in order, points of another
     shape or number or not finite, infinite values, groups of another form, and more than
@@ -73,9 +75,8 @@ def points_explorer(panels: dict[str, list[dict]], title: str = "", note: str = 
         for f, p in zip(frames, clouds[name], strict=True)]} for name, frames in panels.items()]
     ticks = [[round((v + half) / (2 * half), 4), text] for v, text in _ticks(-half, half)]
     data = {"title": title, "note": f"{note} {_KEYS}".strip(), "xticks": ticks, "yticks": ticks,
-            "x": "mean of z under p(z|x), the model's own posterior",
-            "y": "mean of z under q(z|x), the approximate posterior",
-            "half": half, "at": [[v, _text(v, 7)] for v in sorted(ats)],
+            "x": axes[0], "y": axes[1], "half": half,
+            "at": [[v, _text(v, 7)] for v in sorted(ats)],
             "colours": [*map(figures.colour, panels)] + _GROUPS[:len(kinds)],
             "groups": kinds, "member": member, "panels": shown, "first": int(first),
             "beyond": bool(far.max() > half)}

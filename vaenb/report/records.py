@@ -239,8 +239,12 @@ def read(chapter: str | None = None, experiment: str | None = None, profile: str
 
 @contextlib.contextmanager
 def _lock(path: Path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    try:
+        file = open(path, "w")
+    except OSError as error:
+        raise VaenbError(f"{path} cannot be written ({error.strerror}), which keeps two merges "
+                         f"apart: make the folder writable") from error
+    with file:
         with contextlib.suppress(ImportError):  # not on Windows: there merge by hand, one at once
             import fcntl
 
@@ -253,7 +257,9 @@ def merge(chapter: str | None = None, root=None) -> dict[str, int]:
     file that was touched.
 
     Idempotent; parts stay where they are. Artefacts that merged records name are copied first;
-    artefacts that no record of the book names any more are removed.
+    artefacts that no record of the book names any more are removed. Raises VaenbError for a
+    record whose artefact is missing or damaged in both places, and leaves its experiment's file
+    as it was.
     """
     root = Path(root or vaenb.ROOT)
     runs, book, counts = _folder("runs", root), _folder("book", root), {}
@@ -267,10 +273,15 @@ def merge(chapter: str | None = None, root=None) -> dict[str, int]:
             if not parts:
                 continue
             records = _newest(read(*name, root=root) + parts)
-            for file in {f for r in records for f in r["artefacts"].values()}:
+            for file in sorted({f for r in records for f in r["artefacts"].values()}):
                 source, target = runs / "artefacts" / file, book / "artefacts" / file
-                if not _intact(target) and (held := _intact(source)):
-                    _publish(target, held)
+                if _intact(target):
+                    continue
+                if not (held := _intact(source)):
+                    raise VaenbError(f"{'/'.join(name)}: the artefact {file} that a record names "
+                                     f"is missing or damaged in {source.parent}: copy it there "
+                                     f"with its record, or delete that record and run again")
+                _publish(target, held)
             path = book / name[0] / f"{name[1]}.jsonl"
             content = "".join(_line(record) + "\n" for record in records).encode()
             if not path.is_file() or path.read_bytes() != content:
@@ -278,7 +289,7 @@ def merge(chapter: str | None = None, root=None) -> dict[str, int]:
             counts["/".join(name)] = len(records)
         named = {f for r in read(root=root) for f in r["artefacts"].values()}
         for file in (book / "artefacts").glob("[!.]*"):
-            if file.name not in named:
+            if file.name not in named and file.is_file():
                 file.unlink()
     return counts
 

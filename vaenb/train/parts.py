@@ -115,8 +115,8 @@ class Saved:
     """What a loop needs to go on after an interruption, in one file of ``folder`` (None: none).
 
     ``row`` (dict of numbers and strings) and ``prints`` name the file, with the optimisers of
-    ``parts``: everything that the path depends on. ``facts`` holds what the loop itself counts (JSON), ``best`` the arrays that it
-    wants kept, under names of its own. As
+    ``parts``: everything that the path depends on. ``facts`` holds what the loop itself counts
+    (JSON), ``best`` the arrays that it wants kept, under names of its own. As
 
         saved = Saved(folder, parts, row, prints, dict(epoch=0, at=0))
         while saved.facts["epoch"] < epochs: ...

@@ -48,8 +48,9 @@ class Rng:
     """Random numbers from one key; the n-th call on equal keys always gives the same numbers.
 
     Uniforms have 23 bits (in half precision as many as it holds) and are never 0 or 1; normals
-    (Box-Muller) end at 5.8 standard deviations. ``key`` is one of `key`'s, or the integer in it with the ``device`` to draw on: of
-    a tensor nothing is ever read back, and of an integer nothing but the draws is computed there.
+    (Box-Muller) end at 5.8 standard deviations. ``key`` is one of `key`'s, or the integer in it
+    with the ``device`` to draw on: of a tensor nothing is ever read back, and of an integer
+    nothing but the draws is computed there.
     """
 
     def __init__(self, key: torch.Tensor | int, device="cpu"):

@@ -615,6 +615,15 @@ def test_a_verdict_is_a_word_and_a_sign():
     assert "✓ supported" in repr(table) and "– not run" in repr(table)
 
 
+def test_what_a_verdict_is_stands_under_the_table_of_all_claims(monkeypatch):
+    chapter = report.Chapter("01_calibrated_decoders", PAPER, "recorded")
+    monkeypatch.setattr(chapter, "read", ablation)
+    whole, some = chapter.verdicts(), chapter.verdicts("C01")
+    assert "Holm's correction" in whole.caption and "tests.csv" in whole.caption
+    assert "✗ it fails" in some.caption and "table of all claims" in some.caption
+    assert len(some.rows) == 1 and len(some.caption) < len(whole.caption) / 2
+
+
 def test_ours_alone():
     found = [made("kl_weight", "Optimal sigma-VAE", seed, {"frechet": 10 * w + seed}, kl_weight=w)
              for seed in range(3) for w in (0.5, 2)]

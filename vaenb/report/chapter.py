@@ -120,7 +120,7 @@ class Chapter:
 
     def verdicts(self, *claims: str) -> tables.Table:
         """What the rules of book/targets/tests.csv make of the records; no claims: all."""
-        return tables.verdicts(verdicts(self.paper, self.read(), claims))
+        return tables.verdicts(verdicts(self.paper, self.read(), claims), brief=bool(claims))
 
     def theirs_and_ours(self, table: str, dataset: str) -> tables.Table:
         """A printed table beside the records to show."""

@@ -215,16 +215,22 @@ def why(claim: dict) -> str:
     return "\n".join(told)
 
 
-def verdicts(claims: list[dict]) -> Table:
-    """Claims with their verdicts (`vaenb.report.verdicts`): state, every test, scale."""
+def verdicts(claims: list[dict], brief: bool = False) -> Table:
+    """Claims with their verdicts (`vaenb.report.verdicts`): state, every test, scale.
+
+    ``brief`` leaves what a verdict is to the table of all claims, at the chapter's end.
+    """
+    signs = ("A line is a test: ✓ it holds, ✗ it fails, ? undecided, – not run; behind the arrow, "
+             "what came out")
+    if brief:
+        note = f"Scale on hover. {signs}. More is said under the table of all claims."
+    else:
+        note = (f"Verdicts follow the rules in book/targets/tests.csv; scale on hover. {signs}. "
+                f"Each test is made twice, for the claim and against it; where neither p is below "
+                f"0.05 it stays undecided. Each p is first raised for the number of tests made of "
+                f"the same paper (Holm's correction). In brackets the 95 % interval. On which "
+                f"side the means of an undecided claim lie is a hint, not a verdict.")
     body = [[(f"{c['id']} ({c['where']})", c["note"], ""), c["claim"],
              (state(c["state"], c["leans"]), c["scale"], "verdict"), (why(c), c["scale"], "tests")]
             for c in claims]
-    return Table(["claim", "what it says", "verdict", "why"], body,
-                 "Verdicts follow the rules in book/targets/tests.csv; scale on hover. A line is "
-                 "a test: ✓ it holds, ✗ it fails, ? undecided, – not run; behind the arrow, what "
-                 "came out. Each test is made twice, for the claim and against it; where neither "
-                 "p is below 0.05 it stays undecided. Each p is first raised for the number of "
-                 "tests made of the same paper (Holm's correction). In brackets the 95 % "
-                 "interval. On which side the means of an undecided claim lie is a hint, not a "
-                 "verdict.")
+    return Table(["claim", "what it says", "verdict", "why"], body, note)

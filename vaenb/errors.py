@@ -6,8 +6,8 @@ class VaenbError(ValueError):
 
 
 class OutOfTime(Exception):
-    """The budget is spent and the state is saved; the same command goes on from there. (No
-    VaenbError: what is caught as a fault of one cell must not end a run that only paused.)"""
+    """The budget is spent and the state is saved; the same command goes on from there. No
+    VaenbError, so that who catches what is wrong with one model does not catch a pause."""
 
     status = 75  # of the `vaenb` command that ends with it
 

@@ -91,4 +91,4 @@ class Rng:
 
 def _unit(bits, dtype):
     held = min(23, round(-math.log2(torch.finfo(dtype).eps)))  # bits that the type tells apart
-    return (((bits & 0x7FFFFF) >> 23 - held).to(dtype) + 0.5) / 2**held
+    return ((bits & 2**held - 1).to(dtype) + 0.5) / 2**held

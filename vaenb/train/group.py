@@ -97,7 +97,7 @@ class Group:
             self.hp[name] = torch.tensor(values, device=where, dtype=kind)
         self.order = torch.zeros(count, len(work.data[0]), dtype=torch.int64, device=where)
         self.columns = torch.arange(work.batch, device=where)
-        self.totals, self.history = {}, [{} for _ in rows]
+        self.totals, self.history, self.looked = {}, [{} for _ in rows], False
         self.t, self.logged, self.seconds = 0, [True] * count, [0.0] * count
         self.best_p = self.p.clone() if work.best else None
         self.best_buffers = {n: b.clone() for n, b in self.buffers.items()} if work.best else {}
@@ -176,12 +176,13 @@ class Group:
         hp = {n: h[0] for n, h in self.hp.items()}
         rng = Rng(self._keys("noise", self.clock)[0])
         hp = Settings(**hp, rng=rng, step=self.clock)
-        x, before = _unwrap(tuple(d[0] for d in x)), _torch_state()
+        x, before = _unwrap(tuple(d[0] for d in x)), self.looked or _torch_state()
         value, extras = _checked(self.work.loss(self.models[0], x, hp))
-        if before != _torch_state():
+        if before != (self.looked or _torch_state()):
             raise VaenbError("the loss, or a layer such as dropout, draws from torch's own "
                              "generator, which no seed of a sweep keys: draw from hp.rng, such as "
                              "hp.rng.normal_like(mean)")
+        self.looked = True  # once is enough, and another thread may draw later
         value.backward()
         return value.detach()[None], {n: e.detach()[None] for n, e in extras.items()}
 

@@ -83,6 +83,10 @@ def test_a_model_without_codes_says_so():
                  lambda: measure.samples(pixels, 2), lambda: measure.iw_nll(pixels, image)):
         with pytest.raises(VaenbError, match="has no codes, .*: its own log_prob is exact"):
             call()
+    shifted = models.shifted_pixel_cnn(models.Bernoulli(), 2, width=4)
+    for decoder in (pixels, shifted):
+        with pytest.raises(VaenbError, match="alone has no rate: score it by its own log_prob"):
+            measure.nats(decoder, image)
     with pytest.raises(VaenbError, match="a code of one number, and this model has 0"):
         measure.model_posterior_mean(words, x)
     spent = measure.nats(words, x)  # all distortion

@@ -12,7 +12,8 @@ import torch
 
 from vaenb.errors import VaenbError, at_least_one
 from vaenb.measure.chunks import RowRng, batches, evaluating, rows_at_once
-from vaenb.models import FullGaussian, Gaussian, standard_normal_log_prob
+from vaenb.models import FullGaussian, Gaussian, PixelCNN, standard_normal_log_prob
+from vaenb.models.shifted import ShiftedPixelCNN
 
 ITEMS = 32  # in a call of a model that bounds its own memory, with all their samples
 
@@ -41,7 +42,12 @@ def nats(model, x, seed: int = 0, draws: int = 1, chunk: int | None = None) -> S
     Estimator: distortion -log p(x|z) averaged over ``draws`` codes z ~ q(z|x), rate as the model
     gives it (closed form for one Gaussian layer). Unbiased for the ELBO, whose mean lies above
     -log p(x) by KL(q(z|x) || p(z|x)) (Kingma & Welling 2014, Eq. 3).
+
+    Raises VaenbError for a decoder alone, which spends nothing on a code.
     """
+    if isinstance(model, PixelCNN | ShiftedPixelCNN):
+        raise VaenbError(f"a {type(model).__name__} alone has no rate: score it by its own "
+                         f"log_prob, or give nats() the VAE that holds it")
     at_least_one(draws=draws)
     spent = []
     with evaluating(model):

@@ -12,8 +12,13 @@ import torch
 
 from vaenb.errors import VaenbError, at_least_one
 from vaenb.measure.chunks import RowRng, batches, evaluating, rows_at_once
-from vaenb.models import FullGaussian, Gaussian, PixelCNN, standard_normal_log_prob
-from vaenb.models.shifted import ShiftedPixelCNN
+from vaenb.models import (
+    FullGaussian,
+    Gaussian,
+    PixelCNN,
+    ShiftedPixelCNN,
+    standard_normal_log_prob,
+)
 
 ITEMS = 32  # in a call of a model that bounds its own memory, with all their samples
 

@@ -35,5 +35,5 @@ from vaenb.models.likelihoods import (
 )
 from vaenb.models.mlp import cnn_vae, mlp_vae
 from vaenb.models.pixelcnn import PixelCNN, pixel_cnn, pixel_vae, resnet_encoder
-from vaenb.models.shifted import shifted_pixel_cnn
+from vaenb.models.shifted import ShiftedPixelCNN, shifted_pixel_cnn
 from vaenb.models.text import LanguageModel, TextVAE, language_model, text_vae

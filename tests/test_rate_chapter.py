@@ -13,7 +13,7 @@ from test_train import Watch, group
 from torch.distributions import Normal
 
 from vaenb import measure, models
-from vaenb.report import records, targets
+from vaenb.report import extent, records, targets
 from vaenb.train import Rng
 
 matplotlib.use("Agg")
@@ -206,13 +206,13 @@ def test_no_record_of_the_book_is_trained_again(cpu, monkeypatch):
     entries = asked_for(cpu, monkeypatch, "figure3", done[0]["data"])
     assert len(done) and len(done) + len(entries) <= 288
     assert not {records.identity(r) for r in done} & {records.identity(e) for e in entries}
-    assert not any(records.is_full(e) for e in entries)
+    assert not any(extent.is_full(e) for e in entries)
 
 
 def test_a_full_record_counts_as_full(full, monkeypatch):
     monkeypatch.setitem(full, "seeds", 1)
     entries = asked_for(full, monkeypatch, "figure5", dict(train=163840, complete=True, sha256=""))
-    assert len(entries) == 24 and all(map(records.is_full, entries))
+    assert len(entries) == 24 and all(map(extent.is_full, entries))
     assert entries[0]["scale"]["tested"] == [155648, 155648]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vaenb import VaenbError
-from vaenb.report import records
+from vaenb.report import extent, records
 
 CHAPTER = "01_calibrated_decoders"
 
@@ -38,10 +38,10 @@ def test_seeds_are_counted_by_setting():
         return dict(experiment=experiment, settings=dict(beta=beta), seed=seed)
 
     even = [made(s, b) for s in range(3) for b in (1, 2)]
-    assert records.seeds_text(even) == "3 seeds"
-    assert records.seeds_text([*even, made(0, 3)]) == "1 to 3 seeds"
-    assert records.seeds_text([made(0, 1), made(0, 2)]) == "1 seed"
-    assert records.seeds_text([*even, made(0, 1, "b")]) == "1 to 3 seeds"
+    assert extent.seeds_text(even) == "3 seeds"
+    assert extent.seeds_text([*even, made(0, 3)]) == "1 to 3 seeds"
+    assert extent.seeds_text([made(0, 1), made(0, 2)]) == "1 seed"
+    assert extent.seeds_text([*even, made(0, 1, "b")]) == "1 to 3 seeds"
 
 
 def test_a_finished_record_says_what_it_cost(tmp_path):

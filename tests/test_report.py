@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from vaenb import VaenbError, report
-from vaenb.report import board, figures, records, tables, targets
+from vaenb.report import board, extent, figures, records, tables, targets
 from vaenb.report.paired import holm, interval, p_below, p_within, rounding
 from vaenb.report.selectors import best, chosen, measured, parse
 from vaenb.report.verdicts import _claim, run_test
@@ -523,8 +523,8 @@ def test_an_id_that_no_paper_prints_is_an_error():
 
 def test_the_group_to_believe_has_seeds_then_scale():
     reduced, full = shared([-1.0] * 3, scale=REDUCED), shared([-2.0])
-    assert records.groups(reduced + full)[0] == reduced  # three seeds before one
-    assert records.groups(reduced + shared([-2.0] * 3))[0][0]["scale"] == FULL
+    assert extent.groups(reduced + full)[0] == reduced  # three seeds before one
+    assert extent.groups(reduced + shared([-2.0] * 3))[0][0]["scale"] == FULL
     assert board.ours(targets.cells(PAPER)[1], reduced)["state"] == "not run"
 
 
@@ -534,10 +534,10 @@ def test_a_scale_with_less_than_half_of_the_settings_is_not_shown_in_place_of_th
                 for m in models for seed in range(3)]
 
     whole = runs(REDUCED, "a", "b", "c")
-    assert records.largest(runs(FULL, "a") + whole) == whole
-    assert records.largest(runs(FULL, "a", "b") + whole)[0]["scale"] == FULL
-    assert records.largest(runs(FULL, "a") + whole[:6])[0]["scale"] == FULL
-    assert records.largest([]) == []
+    assert extent.largest(runs(FULL, "a") + whole) == whole
+    assert extent.largest(runs(FULL, "a", "b") + whole)[0]["scale"] == FULL
+    assert extent.largest(runs(FULL, "a") + whole[:6])[0]["scale"] == FULL
+    assert extent.largest([]) == []
 
 
 # --- tables and figures ---------------------------------------------------------------------

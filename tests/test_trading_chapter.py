@@ -11,7 +11,7 @@ import torch
 from cells import cells
 
 from vaenb import VaenbError, data, measure, models, train
-from vaenb.report import records, targets
+from vaenb.report import extent, records, targets
 from vaenb.train import Rng
 
 PLANNED = "parameters", "imports", "scale", "data", "plan"
@@ -148,7 +148,7 @@ def test_a_short_classifier_is_not_the_papers_protocol(chapter, monkeypatch):
         with pytest.raises(Asked) as asked:
             chapter["run"]("mnist")
         assert len(asked.value.args[0]) == 441
-        assert {records.is_full(entry) for entry in asked.value.args[0]} == {whole}
+        assert {extent.is_full(entry) for entry in asked.value.args[0]} == {whole}
 
 
 def test_images_are_cut_and_mnist_is_black_and_white(chapter, monkeypatch):

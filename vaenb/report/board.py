@@ -4,8 +4,8 @@ import math
 from collections import Counter
 
 from vaenb.errors import VaenbError
+from vaenb.report import extent, targets
 from vaenb.report import records as rec
-from vaenb.report import targets
 from vaenb.report.selectors import best
 from vaenb.report.verdicts import verdicts
 
@@ -25,7 +25,7 @@ def ours(cell: dict, found: list[dict]) -> dict:
         return out | dict(state="setup", reason="of the paper's data, networks or training")
     if not matching:
         return out | dict(state="not run", reason="no record answers this number")
-    group, said = rec.groups(matching)[0], ""
+    group, said = extent.groups(matching)[0], ""
     metric = group[0]["cells"][cell["id"]]
     missing = _cells_to_come(group)
     varied = [k for k in dict.fromkeys(k for r in group for k in r["settings"])
@@ -36,12 +36,12 @@ def ours(cell: dict, found: list[dict]) -> dict:
         said = f"best {' and '.join(varied)} {value}; "
     mean, spread, n = rec.mean_and_spread(group, metric)
     out |= dict(mean=mean, spread=spread, n=n, profile=group[0]["profile"],
-                scale=rec.scale_text(group), used=group)
+                scale=extent.scale_text(group), used=group)
     if not n:
         return out | dict(state="undecided", reason=said + f"{metric} has no value in these runs")
     apart = group[0].get("incomparable", {})  # such as features for the FID; or this cell alone
     other = apart.get(metric) or apart.get(cell["id"])
-    if not all(map(rec.is_full, group)):
+    if not all(map(extent.is_full, group)):
         reason = said + "reduced scale" + (f", {other}" if other else "")
         return out | dict(state="undecided", reason=reason)
     if other or missing:
@@ -61,7 +61,7 @@ def ours(cell: dict, found: list[dict]) -> dict:
 
 def _cells_to_come(group: list[dict]) -> str:
     """What a square grid lacks before its best cell can be called so, in words."""
-    whole, cells = rec.with_all_seeds(group), rec.grid_cells(group[0])
+    whole, cells = extent.with_all_seeds(group), extent.grid_cells(group[0])
     return f"{whole} of {cells} cells have all seeds" if whole < cells else ""
 
 

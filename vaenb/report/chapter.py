@@ -4,7 +4,7 @@ import numpy as np
 
 import vaenb
 from vaenb.errors import VaenbError
-from vaenb.report import records, tables, targets
+from vaenb.report import extent, records, tables, targets
 from vaenb.report.selectors import parse
 from vaenb.report.verdicts import verdicts
 
@@ -105,14 +105,14 @@ class Chapter:
         from IPython.display import display
 
         short, lines = {}, {}
-        for group in filter(None, map(records.largest, sets)):
-            reduced = ", reduced" * (not all(map(records.is_full, group)))
+        for group in filter(None, map(extent.largest, sets)):
+            reduced = ", reduced" * (not all(map(extent.is_full, group)))
             short.setdefault(group[0]["profile"] + reduced, []).append(group)
             names = sorted({r["data"]["name"] for r in group})
             notes = sorted({r["data"].get("note") or "" for r in group} - {""})
-            told = "; ".join([records.scale_text(group), *notes])
+            told = "; ".join([extent.scale_text(group), *notes])
             lines[f"{' and '.join(names)}: {told}"] = None
-        told = "; ".join(f"{how}, {records.seeds_text(*groups)}" for how, groups in short.items())
+        told = "; ".join(f"{how}, {extent.seeds_text(*groups)}" for how, groups in short.items())
         fig.supxlabel(f"ours: {told or 'not run in this profile'}", fontsize="small", color="0.35")
         plt.show()
         if lines:

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 
 from vaenb.errors import VaenbError
-from vaenb.report import board, records, targets
+from vaenb.report import board, extent, records, targets
 from vaenb.report.words import TITLES
 
 SIGNS = {"reproduced": "✓", "supported": "✓", "not reproduced": "✗", "contradicted": "✗",
@@ -111,7 +111,7 @@ def provenance(found: list[dict]) -> str:
     data = last["data"]
     seeds = sorted({r["seed"] for r in found})
     spent = sum(r.get("seconds") or 0 for r in found)
-    return (f"{records.scale_text(found)}; data {data.get('name')} ({data.get('note')}; sha256 "
+    return (f"{extent.scale_text(found)}; data {data.get('name')} ({data.get('note')}; sha256 "
             f"{str(data.get('sha256'))[:12]}); seeds {seeds}; {last.get('device')}, torch "
             f"{last.get('torch')}, vaenb {last.get('version')} code {last.get('code')}; "
             f"{last['when'][:16]} UTC; {spent:.0f} s of training")
@@ -122,12 +122,12 @@ def caption(found: list[dict]) -> str:
     if not found:
         return "ours: not run in this profile"
     notes = {r["data"].get("note") for r in found} - {None}
-    return f"Our runs: {records.scale_text(found)}. Data: {'; '.join(sorted(notes))}."
+    return f"Our runs: {extent.scale_text(found)}. Data: {'; '.join(sorted(notes))}."
 
 
 def _of_means(found: list[dict]) -> str:
     """The caption of a table whose cells are means with their spread."""
-    several = any(len(seeds) > 1 for seeds in records.seeds_of(found).values())
+    several = any(len(seeds) > 1 for seeds in extent.seeds_of(found).values())
     return caption(found) + " Mean ± standard deviation over seeds." * several
 
 
@@ -170,7 +170,7 @@ def theirs_and_ours(paper: str, table: str, dataset: str, found: list[dict]) -> 
 
 def ours(found: list[dict], metrics: list[str], label) -> Table:
     """Our means where the paper prints none: a row a setting, named by ``label(settings)``."""
-    found = records.groups(found)[0] if found else []
+    found = extent.groups(found)[0] if found else []
     rows: dict[str, list[dict]] = {}
     for record in found:
         rows.setdefault(label(record["settings"]), []).append(record)

@@ -25,8 +25,8 @@ import re
 from collections import Counter
 
 from vaenb.errors import VaenbError
+from vaenb.report import extent, targets
 from vaenb.report import records as rec
-from vaenb.report import targets
 from vaenb.report.comparisons import OF_MODELS, PAIRED, cell_of, compared
 from vaenb.report.paired import holm
 from vaenb.report.selectors import chosen, parse, shorter
@@ -77,10 +77,10 @@ def run_test(rule: dict, found: list[dict]) -> dict:
             told = text.strip() if ":" in text else f"{rule['experiment']}: {text.strip()}"
             return out | dict(state="not run", reason=f"no record of {told}")
     choices = [[group for _, group in c] for c in sorted(
-        itertools.product(*(list(enumerate(rec.groups(s))) for s in sets)),
+        itertools.product(*(list(enumerate(extent.groups(s))) for s in sets)),
         key=lambda c: sum(i for i, _ in c)) if len(c) == 1 or _alike(c[0][1], c[1][1])]
     if not choices:
-        scales = " against ".join(rec.scale_text(s) for s in sets)
+        scales = " against ".join(extent.scale_text(s) for s in sets)
         return out | dict(state="undecided", reason=f"run at different scales: {scales}")
     first = told = _decide(rule, choices[0], sides, found)
     while told["lacks"] == "values" and choices[1:]:
@@ -101,7 +101,7 @@ def run_test(rule: dict, found: list[dict]) -> dict:
 def _again(rule, choices):
     """What a test whose runs still moved must hold for too, in words beside: over a grid without
     them, else runs of half the steps or fewer."""
-    if rule["test"] in OF_MODELS or any(rec.grid_cells(group[0]) for group in choices[0]):
+    if rule["test"] in OF_MODELS or any(extent.grid_cells(group[0]) for group in choices[0]):
         moving = {cell_of(r) for group in choices[0] for r in group if not _rests(r)}
         kept = [[r for r in group if cell_of(r) not in moving] for group in choices[0]]
         if all(kept):
@@ -122,19 +122,19 @@ def _rests(record, strict=None) -> bool:
     """Whether a run had come to rest, or, unless ``strict``, was as long as the paper's own."""
     told = record["convergence"]
     rests = bool(told.get("converged")) and (told.get("points") or POINTS) >= POINTS
-    return rests or not strict and rec.is_full(record)
+    return rests or not strict and extent.is_full(record)
 
 
 def _cells_to_come(group, found) -> str:
     """What a square grid lacks before a cell of it can be called the best, in words."""
-    whole = rec.grid_cells(group[0])
+    whole = extent.grid_cells(group[0])
     if not whole:
         return ""
     same = [r for r in found if all(r.get(k) == group[0].get(k) for k in ("experiment", "scale"))]
-    have = len(rec.seeds_of(same))
+    have = len(extent.seeds_of(same))
     if have < whole:
         return f"{have} of {whole} cells have run, and one to come may be the best"
-    full, rivals = rec.with_all_seeds(group), len(rec.seeds_of(group))
+    full, rivals = extent.with_all_seeds(group), len(extent.seeds_of(group))
     return (f"{full} of {rivals} cells have all seeds, and one of the others may be the best"
             * (full < rivals))
 
@@ -158,7 +158,7 @@ def _decide(rule, sets, sides, found) -> dict:
     if rule["data"] and wrong:
         out["leans"] = None
         reason = f"run on {', '.join(map(str, wrong))}, the claim speaks of {rule['data']}"
-    elif "frechet" in rule["metric"] and len({rec.features(r) for r in out["used"]}) > 1:
+    elif "frechet" in rule["metric"] and len({extent.features(r) for r in out["used"]}) > 1:
         out["leans"] = None
         reason = "measured with features of different classifiers, which do not compare"
     elif out["n"] < int(rule["seeds"]):
@@ -219,7 +219,7 @@ def _claim(row: dict, results: list[dict]) -> dict:
     deciding = failed or results
     used = [r for t in deciding for r in t["used"]]
     profiles = sorted({r["profile"] for r in used})
-    out |= dict(scale=rec.scale_text(used), profile=", ".join(profiles), leans="",
+    out |= dict(scale=extent.scale_text(used), profile=", ".join(profiles), leans="",
                 lines=_told(results))
     if not results or states["not run"] == len(results):
         reason = results[0]["reason"] if results else "this book has no experiment for it yet"
@@ -231,7 +231,7 @@ def _claim(row: dict, results: list[dict]) -> dict:
         moot = any(t.get("leans") is False for t in without)
         return out | dict(state="undecided", reason="; ".join(t["text"] for t in _told(unsettled)),
                           leans="" if moot else _leaning(real))
-    full = all(rec.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
+    full = all(extent.is_full(r) and not _incomparable(t, r) for t in deciding for r in t["used"])
     told = "; ".join(t["text"] for t in out["lines"])
     return out | dict(state=STATES["fails" if failed else "holds"][full],
                       reason=f"{states['holds']} of {len(results)} tests hold; {told}")

@@ -227,6 +227,37 @@ def test_a_spent_budget_is_no_failure_and_another_version_stops_with_a_sentence(
         run("2")
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_kernel_that_does_not_answer_is_started_once_more(book, monkeypatch, failures):
+    import papermill
+
+    write(book, "01_x", "print(1)")
+    execute, left_over = papermill.execute_notebook, list(range(failures))
+
+    def slow(*given, **named):
+        if left_over:
+            left_over.pop()
+            raise RuntimeError("Kernel didn't respond in 60 seconds")
+        return execute(*given, **named)
+
+    monkeypatch.setattr(papermill, "execute_notebook", slow)
+    if failures == 1:
+        assert (run("1") / "01_x.ipynb").is_file()
+    else:
+        with pytest.raises(VaenbError, match="does not start .Kernel didn't respond in 60 sec"):
+            run("1")
+        assert left(book) == []
+
+
+def test_a_kernel_that_dies_is_not_started_again(book):
+    mark = book.parent / "started"
+    write(book, "01_x", f"import os\nwith open({str(mark)!r}, 'a') as file:\n"
+                        f"    _ = file.write('x')\nos._exit(1)")
+    with pytest.raises(VaenbError, match="the kernel died in cell cell-"):
+        run("1")
+    assert mark.read_text() == "x"
+
+
 def test_no_kernel_and_a_full_disk_are_said_and_leave_nothing(book, monkeypatch):
     import papermill
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel

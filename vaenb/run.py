@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,9 +150,16 @@ def run(chapter: str, parameters: dict | None = None, out=None, again: bool = Fa
             os.environ.setdefault(setting, str(2**36))  # glibc keeps large blocks: a third faster
         if profile:  # the notebook finds the same in both places
             os.environ["VAENB_PROFILE"] = profile
-        pm.execute_notebook(
-            str(notebook), str(draft), values, kernel_name="python3", cwd=str(notebook.parent),
-            progress_bar=False, stdout_file=_Bars(), extra_arguments=["--log-level=50"])
+        execute = partial(
+            pm.execute_notebook, str(notebook), str(draft), values, kernel_name="python3",
+            cwd=str(notebook.parent), progress_bar=False, stdout_file=_Bars(),
+            extra_arguments=["--log-level=50"])
+        try:
+            execute()
+        except RuntimeError:  # of two kernels that start at once one may find its port taken
+            if _reached(draft):
+                raise
+            execute()
         about = {"chapter": name, "parameters": values, "version": vaenb.__version__, "code": CODE,
                  "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start)),
                  "seconds": round(time.time() - start, 1)}
